@@ -1,0 +1,12 @@
+// Package schema says what is said and what is stored: the message, the names
+// of channels, the codes of errors and closes, the two wire codecs, and the
+// SQL migrations. Every other package speaks in these nouns; this one imports
+// none of them.
+//
+// The wire is the Centrifuge client protocol, version 2, through the types
+// and codecs of github.com/centrifugal/protocol. That module appears here and
+// at the client's edge (server/sessions, loadgen), nowhere else.
+//
+// Nothing here runs a goroutine. Encoder and Decoder hold scratch memory and
+// belong to one goroutine each; everything else is immutable or a value.
+package schema
