@@ -1,0 +1,409 @@
+package netpoll
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"syscall"
+
+	"github.com/gobwas/ws"
+	"golang.org/x/sys/unix"
+)
+
+// Handler is what the layer above makes of a connection. All calls come on
+// the connection's loop and never overlap; none may block.
+type Handler interface {
+	// Message is one whole data message. The payload is the loop's buffer:
+	// it is dead when Message returns.
+	Message(c *Conn, binary bool, payload []byte)
+	// Drained says that a connection whose Send came up short can be
+	// written to again.
+	Drained(c *Conn)
+	// Tick comes about once a second, for the Handler's own deadlines.
+	Tick(c *Conn)
+	// Closed is the last call, once for every connection that was open. The
+	// code is that of the close frame sent or received, 1006 without one.
+	Closed(c *Conn, code uint16)
+}
+
+// Opener is a Handler that wants to know when its connection has opened:
+// after the handshake's answer was queued, before any message.
+type Opener interface{ Opened(c *Conn) }
+
+type state uint8
+
+const (
+	stateHead     state = iota // reading the request head
+	stateDial                  // connecting
+	stateDialHead              // reading the response head
+	stateOpen
+	stateClosing // the last bytes are on their way; waiting for the peer's close frame or end
+	stateDone    // socket closed
+)
+
+func (s state) handshaking() bool { return s < stateOpen }
+
+const (
+	codeNormal   = 1000
+	codeNoStatus = 1005 // a close frame without a code
+	codeAbnormal = 1006 // no close frame
+)
+
+var (
+	closeProtocol = Close{1002, "protocol error"}
+	closeUTF8     = Close{1007, "invalid UTF-8"}
+	closeTooBig   = Close{1009, "message too big"}
+	closeInternal = Close{1011, "internal error"}
+)
+
+// Conn is one connection. All its methods are the loop's alone.
+type Conn struct {
+	loop    *Loop
+	handler Handler   // nil once it has been told Closed
+	in      *inbound  // what was read of an unfinished message; nil between messages
+	out     *outbound // what the peer has yet to take; nil when nothing
+	fd      int32
+	slot    uint32 // its place in loop.slots
+	gen     uint32 // tells it from an earlier connection of the same slot
+	since   uint32 // when the handshake or the close began, loop seconds
+	heard   uint32 // when anything was last read, loop seconds
+	code    uint16 // how it ended
+	state   state
+	client  bool // we dialled: our frames are masked, the peer's are not
+	queued  bool // in loop.unsent
+	blocked bool // the socket's buffer is full; EPOLLOUT is armed
+	parted  bool // both close frames have been; the socket ends when out is empty
+	deaf    bool // what still comes is not looked at; our end closes when out is empty
+	closed  bool // in loop.ended for its Handler
+}
+
+// outbound is the bytes a peer has yet to take. It exists only while there
+// are some, and goes back to the loop's spares.
+type outbound struct {
+	buf []byte
+	off int // bytes of buf already written
+}
+
+func (o *outbound) rest() []byte { return o.buf[o.off:] }
+
+// maxMerge is how much a Send is copied to leave in one write with replies
+// queued in the same turn. Above it a second write costs less than the copy.
+const maxMerge = 16 << 10
+
+// Loop is the loop the connection lives on.
+func (c *Conn) Loop() *Loop { return c.loop }
+
+// Open reports whether messages can still be sent.
+func (c *Conn) Open() bool { return c.state == stateOpen }
+
+// Heard is when anything was last read, in the loop's seconds.
+func (c *Conn) Heard() uint32 { return c.heard }
+
+// Queued is the number of bytes accepted for the peer that the socket has
+// not taken yet.
+func (c *Conn) Queued() int {
+	if c.out == nil {
+		return 0
+	}
+	return len(c.out.rest())
+}
+
+// RemoteAddr asks the kernel for the peer's address, so that no connection
+// has to remember it. The zero AddrPort when the socket is gone.
+func (c *Conn) RemoteAddr() netip.AddrPort {
+	if c.state == stateDone {
+		return netip.AddrPort{}
+	}
+	sa, err := unix.Getpeername(int(c.fd))
+	if err != nil {
+		return netip.AddrPort{}
+	}
+	switch sa := sa.(type) {
+	case *unix.SockaddrInet4:
+		return netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port))
+	case *unix.SockaddrInet6:
+		return netip.AddrPortFrom(netip.AddrFrom16(sa.Addr).Unmap(), uint16(sa.Port))
+	}
+	return netip.AddrPort{}
+}
+
+// Reply queues one message. What is queued in a turn leaves at its end in one
+// write. A peer that leaves more than MaxQueue bytes untaken is closed.
+func (c *Conn) Reply(binary bool, payload []byte) {
+	op := ws.OpText
+	if binary {
+		op = ws.OpBinary
+	}
+	c.queueFrame(op, payload)
+}
+
+// Ping queues a WebSocket ping without payload.
+func (c *Conn) Ping() { c.queueFrame(ws.OpPing, nil) }
+
+func (c *Conn) queueFrame(op ws.OpCode, payload []byte) {
+	if c.state != stateOpen {
+		return
+	}
+	if c.Queued()+len(payload) > c.loop.engine.cfg.MaxQueue {
+		c.Close(c.loop.engine.cfg.Overflow)
+		return
+	}
+	o := c.queue()
+	o.buf = c.appendFrame(o.buf, op, payload)
+}
+
+// queue returns the buffer to append to and sees to it that it leaves.
+func (c *Conn) queue() *outbound {
+	l := c.loop
+	if c.out == nil {
+		if n := len(l.spare); n > 0 {
+			c.out, l.spare = l.spare[n-1], l.spare[:n-1]
+		} else {
+			c.out = new(outbound)
+		}
+	}
+	if !c.queued && !c.blocked {
+		c.queued = true
+		l.unsent = append(l.unsent, c)
+	}
+	return c.out
+}
+
+func (c *Conn) appendFrame(b []byte, op ws.OpCode, payload []byte) []byte {
+	if !c.client {
+		b = AppendHeader(b, op, len(payload))
+		return append(b, payload...)
+	}
+	var mask [4]byte
+	binary.LittleEndian.PutUint32(mask[:], uint32(c.loop.rng.Uint64()))
+	b = appendMaskedHeader(b, op, len(payload), mask)
+	from := len(b)
+	b = append(b, payload...)
+	ws.Cipher(b[from:], mask, 0)
+	return b
+}
+
+// Send offers whole server frames to the socket, at once and without copying
+// them, and returns how many bytes it took: a number that ends on a frame.
+// Of the frame the socket took a part of, the rest is kept. When it took less
+// than all, Drained follows. A connection that is not open takes everything
+// and sends nothing.
+func (c *Conn) Send(frames []byte) int {
+	switch {
+	case c.state != stateOpen || len(frames) == 0:
+		return len(frames)
+	case c.blocked:
+		return 0
+	case c.out != nil && len(c.out.buf)+len(frames) <= maxMerge:
+		c.out.buf = append(c.out.buf, frames...)
+		return len(frames)
+	case c.out != nil:
+		if c.flush(); c.blocked {
+			return 0
+		}
+		if c.state != stateOpen {
+			return len(frames)
+		}
+	}
+	n, err := c.write(frames)
+	if err != 0 {
+		c.end(codeAbnormal)
+		return len(frames)
+	}
+	if n == len(frames) {
+		return n
+	}
+	taken := frameEnd(frames, n)
+	if taken > n {
+		o := c.queue()
+		o.buf = append(o.buf, frames[n:taken]...)
+	}
+	c.block()
+	return taken
+}
+
+// write is write(2) without EAGAIN and EINTR, which are zero bytes.
+func (c *Conn) write(b []byte) (int, syscall.Errno) {
+	n, errno := writeNow(int(c.fd), b)
+	switch errno {
+	case 0:
+		c.loop.stats.bytesOut.Add(uint64(n))
+		c.loop.stats.writes.Add(1)
+		return n, 0
+	case unix.EAGAIN, unix.EINTR:
+		return 0, 0
+	}
+	return 0, errno
+}
+
+// flush writes what is queued.
+func (c *Conn) flush() {
+	if c.blocked {
+		return // writable will
+	}
+	if c.out != nil {
+		n, err := c.write(c.out.rest())
+		if err != 0 {
+			c.end(codeAbnormal)
+			return
+		}
+		if c.out.off += n; len(c.out.rest()) > 0 {
+			c.block()
+			return
+		}
+		c.release()
+	}
+	if c.state == stateClosing {
+		c.flushed()
+	}
+}
+
+// release gives the empty out buffer back. The loop keeps some, of a size
+// that fits replies; history pages and floods are not kept.
+func (c *Conn) release() {
+	o := c.out
+	c.out = nil
+	if l := c.loop; cap(o.buf) <= maxMerge && len(l.spare) < 64 {
+		o.buf, o.off = o.buf[:0], 0
+		l.spare = append(l.spare, o)
+	}
+}
+
+// block waits for the socket to take more.
+func (c *Conn) block() {
+	if c.blocked {
+		return
+	}
+	c.blocked = true
+	c.loop.stats.blocked.Add(1)
+	c.arm(unix.EPOLLIN | unix.EPOLLOUT)
+}
+
+func (c *Conn) arm(events uint32) {
+	ev := unix.EpollEvent{Events: events, Fd: int32(c.slot), Pad: int32(c.gen)}
+	// It can only fail for a descriptor that is not in the set: ours is.
+	_ = unix.EpollCtl(c.loop.epfd, unix.EPOLL_CTL_MOD, int(c.fd), &ev)
+}
+
+// writable is EPOLLOUT.
+func (c *Conn) writable() {
+	if c.state == stateDial {
+		c.dialled()
+		return
+	}
+	if c.out != nil {
+		n, err := c.write(c.out.rest())
+		if err != 0 {
+			c.end(codeAbnormal)
+			return
+		}
+		if c.out.off += n; len(c.out.rest()) > 0 {
+			return
+		}
+		c.release()
+	}
+	c.blocked = false
+	c.arm(unix.EPOLLIN)
+	if c.state == stateClosing {
+		c.flushed()
+	} else if c.state == stateOpen {
+		c.handler.Drained(c)
+	}
+}
+
+// readable is EPOLLIN, or an end of some kind.
+func (c *Conn) readable() {
+	l := c.loop
+	n, errno := readNow(int(c.fd), l.buf)
+	if errno == unix.EAGAIN || errno == unix.EINTR {
+		return
+	}
+	if errno != 0 || n == 0 {
+		if c.state.handshaking() {
+			l.stats.badHandshakes.Add(1)
+		}
+		c.end(codeAbnormal)
+		return
+	}
+	l.stats.reads.Add(1)
+	l.stats.bytesIn.Add(uint64(n))
+	c.heard = l.second
+	if c.deaf {
+		return
+	}
+	switch c.state {
+	case stateHead:
+		c.readRequest(l.buf[:n])
+	case stateDialHead:
+		c.readResponse(l.buf[:n])
+	default:
+		c.readFrames(l.buf[:n])
+	}
+}
+
+// Close sends a close frame behind what is queued and ends the connection
+// when the peer's comes, or after CloseTimeout. The Handler hears Closed at
+// the end of this turn.
+func (c *Conn) Close(cl Close) {
+	if c.state != stateOpen {
+		return
+	}
+	o := c.queue()
+	o.buf = c.appendFrame(o.buf, ws.OpClose, ws.NewCloseFrameBody(ws.StatusCode(cl.Code), cl.Reason))
+	c.close(cl.Code)
+}
+
+// close enters stateClosing; the last frame is queued.
+func (c *Conn) close(code uint16) {
+	c.state = stateClosing
+	c.since = c.loop.second
+	c.code = code
+	c.tell()
+}
+
+// fail closes with a frame, or without one where none can be sent.
+func (c *Conn) fail(cl Close) {
+	if c.state == stateOpen {
+		c.Close(cl)
+		return
+	}
+	c.end(cl.Code)
+}
+
+// flushed is called in stateClosing when everything is with the kernel. A
+// deaf connection only ends its own direction: closing a socket with unread
+// bytes would reset it, and the peer might lose our last frame.
+func (c *Conn) flushed() {
+	switch {
+	case c.parted:
+		c.end(c.code)
+	case c.deaf:
+		_ = unix.Shutdown(int(c.fd), unix.SHUT_WR)
+	}
+}
+
+// end closes the socket.
+func (c *Conn) end(code uint16) {
+	if c.state == stateDone {
+		return
+	}
+	if c.code == 0 {
+		c.code = code
+	}
+	c.state = stateDone
+	c.in = nil
+	if c.out != nil {
+		c.release()
+	}
+	_ = unix.Close(int(c.fd)) // leaves the epoll set by this
+	c.loop.engine.conns.Add(-1)
+	c.closed = false // once more, to free the slot
+	c.tell()
+}
+
+// tell puts the connection on the list that reap goes through.
+func (c *Conn) tell() {
+	if !c.closed {
+		c.closed = true
+		c.loop.ended = append(c.loop.ended, c)
+	}
+}

@@ -1,0 +1,136 @@
+package netpoll
+
+import (
+	"bytes"
+	"crypto/sha1" //nolint:gosec // RFC 6455 asks for it
+	"encoding/base64"
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// Dial describes a client connection to open.
+type Dial struct {
+	Addr        netip.AddrPort // of the server
+	Local       netip.Addr     // source address; the kernel's choice when zero
+	URI         string         // request target, "/connection/websocket"
+	Subprotocol string         // offered when not empty
+	Header      string         // further header lines, each ended by \r\n
+}
+
+// Dial opens a client connection on this loop; on the loop only. The Handler
+// hears Opened when the handshake is through (if it is an Opener) and Closed
+// when the connection ends, a failed attempt included. An error means that
+// there was no socket to try with, and no call follows.
+func (l *Loop) Dial(d *Dial, h Handler) (*Conn, error) {
+	domain := unix.AF_INET
+	if d.Addr.Addr().Is6() {
+		domain = unix.AF_INET6
+	}
+	fd, err := unix.Socket(domain, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("socket", err)
+	}
+	fail := func(call string, err error) (*Conn, error) {
+		_ = unix.Close(fd)
+		return nil, os.NewSyscallError(call, err)
+	}
+	if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
+		return fail("setsockopt", err)
+	}
+	if d.Local.IsValid() {
+		// The port is chosen at connect, so that one source address serves
+		// as many connections as there are free 4-tuples.
+		_ = unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1)
+		if err := unix.Bind(fd, sockaddr(netip.AddrPortFrom(d.Local, 0))); err != nil {
+			return fail("bind", err)
+		}
+	}
+	if err := unix.Connect(fd, sockaddr(d.Addr)); err != nil && err != unix.EINPROGRESS { //nolint:errorlint // an errno
+		return fail("connect", err)
+	}
+	l.engine.conns.Add(1)
+	c := l.add(fd, stateDial, h)
+	if c == nil {
+		return nil, os.NewSyscallError("epoll_ctl", unix.ENOMEM)
+	}
+	c.client = true
+	c.in = &inbound{msg: d.request(l)} // until it can be sent
+	return c, nil
+}
+
+func sockaddr(a netip.AddrPort) unix.Sockaddr {
+	if a.Addr().Is4() {
+		return &unix.SockaddrInet4{Addr: a.Addr().As4(), Port: int(a.Port())}
+	}
+	return &unix.SockaddrInet6{Addr: a.Addr().As16(), Port: int(a.Port())}
+}
+
+func (d *Dial) request(l *Loop) []byte {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "GET %s HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %s\r\n", d.URI, d.Addr, l.key())
+	if d.Subprotocol != "" {
+		fmt.Fprintf(&b, "Sec-WebSocket-Protocol: %s\r\n", d.Subprotocol)
+	}
+	b.WriteString(d.Header)
+	b.WriteString("\r\n")
+	return b.Bytes()
+}
+
+// key is the Sec-WebSocket-Key of every handshake of this loop. It proves
+// that the answer is a WebSocket server's, for which one is as good as many.
+func (l *Loop) key() string {
+	var k [16]byte
+	binary.LittleEndian.PutUint64(k[:], uint64(l.began.UnixNano()))
+	binary.LittleEndian.PutUint64(k[8:], uint64(l.index))
+	return base64.StdEncoding.EncodeToString(k[:])
+}
+
+func acceptKey(key string) string {
+	sum := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11")) //nolint:gosec // RFC 6455
+	return base64.StdEncoding.EncodeToString(sum[:])
+}
+
+// dialled is EPOLLOUT of a connecting socket: connected, or failed.
+func (c *Conn) dialled() {
+	if e, err := unix.GetsockoptInt(int(c.fd), unix.SOL_SOCKET, unix.SO_ERROR); err != nil || e != 0 {
+		c.end(codeAbnormal)
+		return
+	}
+	c.state = stateDialHead
+	request := c.in.msg
+	c.in = nil
+	c.arm(unix.EPOLLIN)
+	if n, err := c.write(request); err != 0 || n < len(request) {
+		c.end(codeAbnormal) // a new socket has room for a request
+	}
+}
+
+// readResponse collects the response head and opens the connection when it
+// agrees to the handshake.
+func (c *Conn) readResponse(b []byte) {
+	head := c.collect(b)
+	end := bytes.Index(head, []byte("\r\n\r\n")) + 4
+	if end < 4 {
+		if len(head) > maxHead {
+			c.end(codeAbnormal)
+			return
+		}
+		c.stash(b)
+		return
+	}
+	if !bytes.HasPrefix(head, []byte("HTTP/1.1 101 ")) ||
+		!bytes.Contains(head[:end], []byte(acceptKey(c.loop.key()))) {
+		c.loop.stats.badHandshakes.Add(1)
+		c.end(codeAbnormal)
+		return
+	}
+	rest := head[end:]
+	c.in = nil
+	c.open(c.handler, nil)
+	c.readFrames(rest)
+}

@@ -1,0 +1,37 @@
+// Package netpoll holds very many WebSocket connections on a few goroutines.
+//
+// Nouns: an Engine has Loops and one listener; a Loop owns Conns; a Conn
+// reads frames and writes them; a Handler is what the layer above makes of a
+// Conn. Protocol without policy: who may connect, and what a message means,
+// is the Handler's.
+//
+// Goroutines: one per Loop, and one that accepts. Everything about a Conn
+// (its reads, its Handler's calls, its writes, its end) happens on its Loop's
+// goroutine, so a Conn needs no lock, a Handler's calls never overlap, and
+// Closed comes after everything else. Other goroutines reach a Conn through
+// Loop.Post alone. A connection has no goroutine, no timer and, between
+// messages, no buffer: Conn is 64 bytes, and deadlines are found by a sweep.
+//
+// Framing is gobwas/ws (header rules, masking, upgrade) applied to bytes that
+// we read ourselves; it passes the Autobahn suite this way.
+//
+// # Why the event loop is our own
+//
+// The design began with nbio's engine below us. Three of its properties cost
+// more than the few hundred lines that replace it:
+//
+//   - Memory. Its Conn is 208 bytes and keeps two net.TCPAddr (another 160)
+//     and a place in a table of MaxOpenFiles entries. An idle connection here
+//     costs less in all than that part alone did; docs/memory.md has the sum.
+//   - Threads. A poller of nbio only reads, and its writes take a lock,
+//     because deliveries come from another goroutine. Here the room shard
+//     runs inside the loop's turn (Loop.OnTurn): a message that arrives and
+//     leaves on one loop is never handed over, and no lock is taken for it.
+//   - Ends. nbio drops queued bytes on Close, reports OnClose from another
+//     goroutine, where it can overtake what it follows, is invisible to the
+//     race detector, and copies what a slow reader left untaken. Here a close
+//     frame is flushed, Closed is the last call, and a slow reader keeps at
+//     most the rest of one frame: the others stay in the log they came from.
+//
+// Caveats: Linux only. No TLS: it ends at the proxy.
+package netpoll

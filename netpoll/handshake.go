@@ -1,0 +1,230 @@
+package netpoll
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+
+	"github.com/gobwas/ws"
+)
+
+const (
+	maxHead    = 8 << 10 // bytes of a request or response head
+	maxHeaders = 64      // lines of it
+)
+
+// Request is a WebSocket handshake on its way to an Upgrade function, and
+// dead when that returns.
+type Request struct {
+	Path, Query []byte
+	Host        []byte
+	Origin      []byte // empty when the client sent none
+	Forwarded   []byte // X-Forwarded-For
+	Subprotocol string // chosen from Config.Subprotocols, or empty
+
+	conn *Conn
+}
+
+// Conn is the connection that would open.
+func (r *Request) Conn() *Conn { return r.conn }
+
+// Reject refuses a handshake with an HTTP status and a line of text.
+type Reject struct {
+	Status int
+	Reason string
+}
+
+// upgrader answers the handshakes of one loop, with one set of memory.
+type upgrader struct {
+	loop    *Loop
+	ws      ws.Upgrader
+	req     Request
+	handler Handler
+	offers  []string
+	in      bytes.Reader
+	out     bytes.Buffer
+}
+
+// The in-memory connection that gobwas/ws is given: it expects a blocking one.
+func (u *upgrader) Read(b []byte) (int, error)  { return u.in.Read(b) }
+func (u *upgrader) Write(b []byte) (int, error) { return u.out.Write(b) }
+
+func (u *upgrader) init(l *Loop) {
+	u.loop = l
+	u.ws = ws.Upgrader{
+		ReadBufferSize:  maxHead,
+		WriteBufferSize: 512,
+		OnRequest:       u.onRequest,
+		OnHost:          func(host []byte) error { u.req.Host = bytes.Clone(host); return nil },
+		OnHeader:        u.onHeader,
+		ProtocolCustom:  u.onProtocol,
+		OnBeforeUpgrade: u.onBeforeUpgrade,
+	}
+}
+
+func (u *upgrader) onRequest(uri []byte) error {
+	path, query, _ := bytes.Cut(uri, []byte("?"))
+	u.req.Path, u.req.Query = bytes.Clone(path), bytes.Clone(query)
+	return nil
+}
+
+func (u *upgrader) onHeader(key, value []byte) error {
+	switch {
+	case bytes.EqualFold(key, []byte("Origin")):
+		u.req.Origin = bytes.Clone(value)
+	case bytes.EqualFold(key, []byte("X-Forwarded-For")):
+		u.req.Forwarded = bytes.Clone(value)
+	}
+	return nil
+}
+
+// onProtocol may be called once per header line; the most preferred of all
+// that were offered wins.
+func (u *upgrader) onProtocol(value []byte) (string, bool) {
+	for offer := range strings.SplitSeq(string(value), ",") {
+		u.offers = append(u.offers, strings.TrimSpace(offer))
+	}
+	for _, p := range u.loop.engine.cfg.Subprotocols {
+		for _, offer := range u.offers {
+			if p == offer {
+				u.req.Subprotocol = p
+				return p, true
+			}
+		}
+	}
+	return "", true
+}
+
+func (u *upgrader) onBeforeUpgrade() (ws.HandshakeHeader, error) {
+	h, reject := u.loop.engine.cfg.Upgrade(&u.req)
+	if reject != nil {
+		return nil, ws.RejectConnectionError(
+			ws.RejectionStatus(reject.Status),
+			ws.RejectionReason(reject.Reason))
+	}
+	u.handler = h
+	return nil, nil
+}
+
+// answer runs the handshake in head. It returns the response and the Handler,
+// which is nil when the response refuses.
+func (u *upgrader) answer(c *Conn, head []byte) ([]byte, Handler) {
+	u.req = Request{conn: c}
+	u.handler = nil
+	u.offers = u.offers[:0]
+	u.in.Reset(head)
+	u.out.Reset()
+	_, err := u.ws.Upgrade(u)
+	if err != nil {
+		if u.out.Len() == 0 || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			return errorResponse(http.StatusBadRequest, "malformed handshake"), nil
+		}
+		return u.out.Bytes(), nil
+	}
+	return u.out.Bytes(), u.handler
+}
+
+func errorResponse(status int, text string) []byte {
+	var b bytes.Buffer
+	r := http.Response{
+		StatusCode: status, ProtoMajor: 1, ProtoMinor: 1, Close: true,
+		Header:        http.Header{"Content-Type": {"text/plain; charset=utf-8"}},
+		Body:          io.NopCloser(strings.NewReader(text + "\n")),
+		ContentLength: int64(len(text) + 1),
+	}
+	_ = r.Write(&b) // a bytes.Buffer takes everything
+	return b.Bytes()
+}
+
+// readRequest collects the request head, finds out whose it is, and answers
+// a WebSocket handshake.
+func (c *Conn) readRequest(b []byte) {
+	head := c.collect(b)
+	path, complete := requestPath(head)
+	if complete && !c.loop.engine.cfg.WebSocket(path) {
+		c.loop.handOver(c, head)
+		return
+	}
+	end := bytes.Index(head, []byte("\r\n\r\n")) + 4
+	switch {
+	case len(head) > maxHead && (end < 4 || end > maxHead), bytes.Count(head[:max(end, 0)], []byte("\n")) > maxHeaders+2:
+		c.refuse(errorResponse(http.StatusRequestHeaderFieldsTooLarge, "request head too large"))
+		return
+	case end < 4:
+		c.stash(b)
+		return
+	}
+	rest := head[end:]
+	response, h := c.loop.upgrade.answer(c, head[:end])
+	if h == nil {
+		c.refuse(response)
+		return
+	}
+	c.in = nil
+	c.open(h, response)
+	c.readFrames(rest)
+}
+
+// collect returns everything read so far.
+func (c *Conn) collect(b []byte) []byte {
+	if c.in == nil {
+		return b
+	}
+	c.in.msg = append(c.in.msg, b...)
+	return c.in.msg
+}
+
+// stash keeps an unfinished head until more comes.
+func (c *Conn) stash(b []byte) {
+	if c.in == nil {
+		c.in = &inbound{msg: bytes.Clone(b)}
+	}
+}
+
+// open ends the handshake. first is sent before everything else.
+func (c *Conn) open(h Handler, first []byte) {
+	c.loop.stats.handshakes.Add(1)
+	c.handler = h
+	c.state = stateOpen
+	if len(first) > 0 {
+		o := c.queue()
+		o.buf = append(o.buf, first...)
+	}
+	if o, ok := h.(Opener); ok {
+		o.Opened(c)
+	}
+}
+
+// refuse sends an HTTP response and ends the connection.
+func (c *Conn) refuse(response []byte) {
+	c.loop.stats.badHandshakes.Add(1)
+	c.in = nil
+	c.state = stateClosing
+	c.since = c.loop.second
+	c.code = codeAbnormal
+	c.deaf = true
+	o := c.queue()
+	o.buf = append(o.buf, response...)
+}
+
+// requestPath finds the path in a request head. While the head is too short
+// to tell, complete is false; what is no request at all has an empty path.
+func requestPath(head []byte) (path []byte, complete bool) {
+	const longestMethod = 16
+	method, rest, found := bytes.Cut(head, []byte(" "))
+	for _, ch := range method[:min(len(method), longestMethod)] {
+		if ch < 'A' || ch > 'Z' {
+			return nil, true
+		}
+	}
+	if !found {
+		return nil, len(method) > longestMethod
+	}
+	end := bytes.IndexAny(rest, " ?\r\n")
+	if end < 0 {
+		return nil, len(rest) > maxHead
+	}
+	return rest[:end], true
+}
