@@ -1,0 +1,305 @@
+package fanout
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/hubbub-chat/hubbub/schema"
+)
+
+// Store is where rooms come from that are not in memory.
+type Store interface {
+	// Last returns the room's highest offset, 0 when it has none.
+	Last(ctx context.Context, room string) (uint64, error)
+	// Before returns messages with offset < before (0: the newest), newest
+	// first, up to limit and about maxBytes.
+	Before(ctx context.Context, room string, before uint64, limit, maxBytes int) ([]*schema.Message, error)
+}
+
+// Reads runs jobs that read the store, off the loops.
+type Reads interface {
+	// Do runs the job soon, or returns false when too many wait.
+	Do(job func(context.Context)) bool
+}
+
+// Config bounds what rooms may hold. Zero values mean the defaults named.
+type Config struct {
+	LogBytes       int           // unwritten bytes of a room on one loop; default 1 MiB
+	InboxBytes     int           // bytes before one loop; above it publishes are refused; default 64 MiB
+	RecentMessages int           // newest messages of a room kept in memory; default 100
+	RecentBytes    int           // and their bytes; default 256 KiB
+	Forget         time.Duration // how long a room without members stays in memory; default 60 s
+}
+
+func (c *Config) setDefaults() {
+	def := func(p *int, v int) {
+		if *p <= 0 {
+			*p = v
+		}
+	}
+	def(&c.LogBytes, 1<<20)
+	def(&c.InboxBytes, 64<<20)
+	def(&c.RecentMessages, 100)
+	def(&c.RecentBytes, 256<<10)
+	if c.Forget <= 0 {
+		c.Forget = time.Minute
+	}
+}
+
+// ErrBusy says that the store's readers have too much to do.
+var ErrBusy = errors.New("too many reads are waiting")
+
+// ErrOverloaded says that messages come faster than they can be delivered.
+var ErrOverloaded = errors.New("delivery is behind")
+
+// Hub is all rooms of this node.
+type Hub struct {
+	cfg      Config
+	store    Store
+	reads    Reads
+	shards   []*Shard
+	couriers sync.Pool // *courier
+
+	mu    sync.RWMutex
+	rooms map[string]*Room
+}
+
+// NewHub makes a hub with a shard for each loop.
+func NewHub(cfg Config, store Store, reads Reads, loops []Loop) *Hub {
+	cfg.setDefaults()
+	h := &Hub{cfg: cfg, store: store, reads: reads, rooms: make(map[string]*Room)}
+	for i, l := range loops {
+		h.shards = append(h.shards, &Shard{hub: h, index: i, loop: l})
+	}
+	h.couriers.New = func() any { return new(courier) }
+	return h
+}
+
+// Shard returns the shard of a loop.
+func (h *Hub) Shard(i int) *Shard { return h.shards[i] }
+
+func (h *Hub) now() int64 { return time.Now().Unix() }
+
+// room returns the room of this name, known or not.
+func (h *Hub) room(name string) *Room {
+	h.mu.RLock()
+	r := h.rooms[name]
+	h.mu.RUnlock()
+	if r != nil {
+		return r
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if r = h.rooms[name]; r == nil {
+		r = newRoom(h, name)
+		r.used = h.now()
+		h.rooms[name] = r
+	}
+	return r
+}
+
+// Loaded returns the room if its newest messages are in memory, else nil.
+func (h *Hub) Loaded(name string) *Room {
+	h.mu.RLock()
+	r := h.rooms[name]
+	h.mu.RUnlock()
+	if r == nil {
+		return nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.loaded || r.gone {
+		return nil
+	}
+	r.used = h.now()
+	return r
+}
+
+// Open brings the room's newest messages into memory and then calls ready,
+// on any goroutine. One read serves all who wait for a room.
+func (h *Hub) Open(name string, ready func(*Room, error)) {
+	r := h.room(name)
+	r.mu.Lock()
+	r.used = h.now()
+	if r.loaded {
+		r.mu.Unlock()
+		ready(r, nil)
+		return
+	}
+	r.waiting = append(r.waiting, func(err error) { ready(r, err) })
+	start := !r.loading
+	r.loading = true
+	r.mu.Unlock()
+	if start && !h.reads.Do(func(ctx context.Context) { r.loadDone(r.load(ctx)) }) {
+		r.loadDone(ErrBusy)
+	}
+}
+
+// load reads the room's end from the store, unless it is known.
+func (r *Room) load(ctx context.Context) error {
+	r.mu.Lock()
+	loaded := r.loaded
+	r.used = r.hub.now()
+	r.mu.Unlock()
+	if loaded {
+		return nil
+	}
+	h := r.hub
+	last, err := h.store.Last(ctx, r.name)
+	if err != nil {
+		return err
+	}
+	var newest []*schema.Message
+	if last > 0 {
+		if newest, err = h.store.Before(ctx, r.name, 0, h.cfg.RecentMessages, h.cfg.RecentBytes); err != nil {
+			return err
+		}
+		for i, j := 0, len(newest)-1; i < j; i, j = i+1, j-1 {
+			newest[i], newest[j] = newest[j], newest[i]
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.fill(last, newest)
+	return nil
+}
+
+func (r *Room) loadDone(err error) {
+	r.mu.Lock()
+	waiting := r.waiting
+	r.waiting, r.loading = nil, false
+	r.mu.Unlock()
+	for _, ready := range waiting {
+		ready(err)
+	}
+}
+
+// courier is the memory of one Deliver.
+type courier struct {
+	enc     schema.Encoder
+	encoded [schema.NumCodecs][]byte
+	done    [schema.NumCodecs]bool
+}
+
+// Deliver brings messages to their rooms' members. The messages of a room
+// come in order, each linked to the one before it by Prev. For one room there
+// is one goroutine that delivers.
+func (h *Hub) Deliver(batch []*schema.Message) {
+	c := h.couriers.Get().(*courier)
+	defer h.couriers.Put(c)
+	for _, m := range batch {
+		c.done = [schema.NumCodecs]bool{}
+		h.room(m.Room).deliver(m, func(codec schema.Codec) []byte {
+			if !c.done[codec] {
+				c.done[codec] = true
+				c.encoded[codec] = c.enc.AppendPush(c.encoded[codec][:0], codec, m)
+			}
+			return c.encoded[codec]
+		})
+	}
+	for _, s := range h.shards {
+		if s.backlog.Load() > 0 {
+			s.loop.Wake()
+		}
+	}
+}
+
+// admit reports whether a room can take another message.
+func (h *Hub) admit(room string) error {
+	for _, s := range h.shards {
+		if s.backlog.Load() > int64(h.cfg.InboxBytes) {
+			return ErrOverloaded
+		}
+	}
+	h.mu.RLock()
+	r := h.rooms[room]
+	h.mu.RUnlock()
+	if r != nil && r.congested.Load() > 0 {
+		return ErrOverloaded
+	}
+	return nil
+}
+
+// Visit calls visit for every member of a room, on the members' loops, one
+// loop after another, and then done, on any of them.
+func (h *Hub) Visit(r *Room, visit func(*Member), done func()) {
+	r.mu.Lock()
+	var parts []*part
+	for _, p := range r.parts {
+		if p != nil {
+			parts = append(parts, p)
+		}
+	}
+	r.mu.Unlock()
+	var next func()
+	next = func() {
+		if len(parts) == 0 {
+			done()
+			return
+		}
+		p := parts[0]
+		parts = parts[1:]
+		p.shard.loop.Post(func() {
+			for _, m := range p.members {
+				visit(m)
+			}
+			next()
+		})
+	}
+	next()
+}
+
+// Run forgets rooms without members until ctx ends.
+func (h *Hub) Run(ctx context.Context) {
+	tick := time.NewTicker(h.cfg.Forget / 6)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			h.forget(h.now() - int64(h.cfg.Forget/time.Second))
+		}
+	}
+}
+
+// forget drops the rooms that nobody has needed since.
+func (h *Hub) forget(since int64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for name, r := range h.rooms {
+		r.mu.Lock()
+		if r.used <= since && !r.loading && r.empty() {
+			r.gone = true
+			delete(h.rooms, name)
+		}
+		r.mu.Unlock()
+	}
+}
+
+// Stats are the hub's gauges and counters.
+type Stats struct {
+	Rooms      int    // in memory
+	Members    int64  // subscriptions
+	Backlog    int64  // bytes before the loops
+	Passes     uint64 // passes over parts
+	Slow       uint64 // members closed because they did not read
+	Deliveries uint64 // messages times members
+}
+
+// Stats sums what the shards have counted.
+func (h *Hub) Stats() Stats {
+	h.mu.RLock()
+	s := Stats{Rooms: len(h.rooms)}
+	h.mu.RUnlock()
+	for _, sh := range h.shards {
+		s.Members += sh.members.Load()
+		s.Backlog += sh.backlog.Load()
+		s.Passes += sh.passes.Load()
+		s.Slow += sh.slow.Load()
+		s.Deliveries += sh.deliveries.Load()
+	}
+	return s
+}

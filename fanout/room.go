@@ -1,0 +1,102 @@
+package fanout
+
+import (
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/hubbub-chat/hubbub/schema"
+)
+
+// Room is one room on this node: where its history ends, its newest messages,
+// and its parts. It is shared by all shards and the relay.
+type Room struct {
+	// immutable
+	name string
+	hub  *Hub
+
+	// guarded by mu
+	mu      sync.Mutex
+	last    uint64  // offset of the newest message delivered, 0 in an empty room
+	recent  recent  // the newest messages
+	parts   []*part // by shard and codec; the part's inside is its shard's
+	loaded  bool    // last and recent are known
+	loading bool    // somebody reads them
+	waiting []func(error)
+	gone    bool  // the hub has forgotten this room: look it up again
+	used    int64 // when it was last needed, Unix seconds
+
+	// atomic
+	congested atomic.Int32 // parts whose log grows faster than it is written
+}
+
+func newRoom(h *Hub, name string) *Room {
+	return &Room{name: name, hub: h, parts: make([]*part, len(h.shards)*int(schema.NumCodecs))}
+}
+
+// Name is the channel name.
+func (r *Room) Name() string { return r.name }
+
+// Top is the offset of the room's newest message, 0 in an empty room.
+func (r *Room) Top() uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.last
+}
+
+// After returns the messages with after < offset <= upTo, oldest first, if
+// the node has them all in memory.
+func (r *Room) After(after, upTo uint64) ([]*schema.Message, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	list, ok := r.recent.after(after, min(upTo, r.last))
+	return slices.Clone(list), ok
+}
+
+// Before returns up to limit messages with offset < before, oldest first, if
+// the node has them all in memory.
+func (r *Room) Before(before uint64, limit int) ([]*schema.Message, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	list, ok := r.recent.before(before, limit)
+	return slices.Clone(list), ok
+}
+
+// fill makes the room known from what the store has. A room that became
+// known meanwhile knows better. Called with mu held.
+func (r *Room) fill(last uint64, newest []*schema.Message) {
+	if r.loaded {
+		return
+	}
+	r.loaded, r.last = true, last
+	for _, m := range newest {
+		r.recent.push(m, r.hub.cfg.RecentMessages, r.hub.cfg.RecentBytes)
+	}
+}
+
+// deliver makes m the room's newest message and puts it before every part.
+// encode is called at most once per codec.
+func (r *Room) deliver(m *schema.Message, encode func(schema.Codec) []byte) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.loaded, r.last = true, m.Offset
+	r.recent.push(m, r.hub.cfg.RecentMessages, r.hub.cfg.RecentBytes)
+	reached := 0
+	for _, p := range r.parts {
+		if p != nil {
+			p.shard.post(p, m.Offset, encode(p.codec))
+			reached++
+		}
+	}
+	return reached
+}
+
+// empty reports whether no part is left. Called with mu held.
+func (r *Room) empty() bool {
+	for _, p := range r.parts {
+		if p != nil {
+			return false
+		}
+	}
+	return true
+}
