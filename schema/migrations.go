@@ -1,0 +1,20 @@
+package schema
+
+import (
+	"embed"
+	"io/fs"
+)
+
+//go:embed migrations/sqlite/*.sql
+var migrations embed.FS
+
+// SQLiteMigrations returns the goose migrations of the embedded store, at the
+// root of the file system. A migration that has been released is never edited:
+// a database remembers its number alone.
+func SQLiteMigrations() fs.FS {
+	sub, err := fs.Sub(migrations, "migrations/sqlite")
+	if err != nil {
+		panic("schema: the migrations were not embedded: " + err.Error())
+	}
+	return sub
+}
