@@ -1,0 +1,256 @@
+package sink
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"sync"
+
+	"github.com/hubbub-chat/hubbub/schema"
+)
+
+var (
+	// ErrClosed is returned by whatever has been closed.
+	ErrClosed = errors.New("closed")
+
+	// ErrBusy is returned by Append when somebody else, a backup or a
+	// person's sqlite3, held the database's write lock for longer than
+	// busyTimeout. Nothing was written; the same batch may be tried again.
+	ErrBusy = errors.New("database is busy")
+)
+
+// Store is the database of messages. One connection writes, a few read.
+//
+// All methods may be called concurrently; Appends run one after the other.
+type Store struct {
+	// Immutable.
+	dialect *dialect
+	lock    *dirLock
+	epoch   string
+	writes  *sql.DB // one connection: migrations, then the writer's
+	reads   *sql.DB
+
+	// Immutable, prepared on reads.
+	last, after, before *sql.Stmt
+
+	// Guarded by mu.
+	mu     sync.Mutex
+	writer *writer // nil until needed, and after it has failed
+	closed bool
+}
+
+// OpenSQLite opens the store in dir/hubbub.db. It creates both where they are
+// missing (the directory for its owner alone), takes the directory's lock and
+// brings the tables up to date. The error is ErrLocked when another Store has
+// the directory, in this process or another.
+func OpenSQLite(dir string, sync Sync) (*Store, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("create the data directory: %w", err)
+	}
+	lock, err := lockDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{dialect: &sqliteDialect, lock: lock}
+	if err := s.open(context.Background(), dir, sync); err != nil {
+		s.closed = true
+		return nil, errors.Join(fmt.Errorf("open the store in %s: %w", dir, err), s.release())
+	}
+	return s, nil
+}
+
+// open does what may fail. Whatever it has opened by then, release closes.
+func (s *Store) open(ctx context.Context, dir string, sync Sync) (err error) {
+	if s.writes, err = openSQLiteWriter(dir, sync); err != nil {
+		return err
+	}
+	if err = migrateSQLite(ctx, s.writes); err != nil {
+		return err
+	}
+	if s.epoch, err = s.mintEpoch(ctx); err != nil {
+		return err
+	}
+	if s.writer, err = newWriter(ctx, s.writes, s.dialect); err != nil {
+		return err
+	}
+	if s.reads, err = openSQLiteReaders(dir); err != nil {
+		return err
+	}
+	for _, p := range []struct {
+		stmt **sql.Stmt
+		text string
+	}{{&s.last, s.dialect.last}, {&s.after, s.dialect.after}, {&s.before, s.dialect.before}} {
+		if *p.stmt, err = s.reads.PrepareContext(ctx, p.text); err != nil {
+			return fmt.Errorf("prepare %q: %w", p.text, err)
+		}
+	}
+	return nil
+}
+
+// mintEpoch returns the database's epoch. The first to open the database
+// gives it one; there can be no message before that.
+func (s *Store) mintEpoch(ctx context.Context) (epoch string, err error) {
+	b := make([]byte, 8)
+	rand.Read(b) // never fails
+	if _, err := s.writes.ExecContext(ctx, s.dialect.setEpoch, fmt.Sprintf("%x", b)); err != nil {
+		return "", fmt.Errorf("store the epoch: %w", err)
+	}
+	if err := s.writes.QueryRowContext(ctx, s.dialect.getEpoch).Scan(&epoch); err != nil {
+		return "", fmt.Errorf("read the epoch: %w", err)
+	}
+	if epoch == "" {
+		return "", errors.New("the database's epoch is empty")
+	}
+	return epoch, nil
+}
+
+// Epoch names the history that the offsets belong to: 16 hexadecimal digits,
+// the same for as long as the database file lives.
+func (s *Store) Epoch() string { return s.epoch }
+
+// Last returns the room's highest offset, hidden duplicates included, or 0
+// when the room has no message.
+func (s *Store) Last(ctx context.Context, room string) (uint64, error) {
+	var seq int64
+	err := s.last.QueryRowContext(ctx, room).Scan(&seq)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("read the last offset of room %q: %w", room, err)
+	}
+	return uint64(seq), nil
+}
+
+// Append stores a batch in one transaction: all of it or, with an error, none.
+// The order of the batch does not matter, and neither does it whether some of
+// the messages were stored before: what is stored is not changed.
+//
+// Of the messages with one (room, sender, key) the first one stored wins, and
+// within the batch the one with the lowest offset. The others are stored as
+// its duplicates, which After and Before do not show.
+//
+// A ctx that ends stops the batch between two statements, not within one. The
+// error is ErrBusy or ErrClosed where their comments say so; otherwise
+// it is the database's: a full disk, an I/O error, an offset of 0.
+func (s *Store) Append(ctx context.Context, batch []*schema.Message) error {
+	if len(batch) == 0 {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return fmt.Errorf("append to the store: %w", ErrClosed)
+	}
+	if s.writer == nil {
+		w, err := newWriter(ctx, s.writes, s.dialect)
+		if err != nil {
+			return fmt.Errorf("open the writer again: %w", busy(err))
+		}
+		s.writer = w
+	}
+	err := s.writer.append(ctx, batch)
+	if err == nil {
+		return nil
+	}
+	if s.writer.broken {
+		err = errors.Join(err, s.writer.close())
+		s.writer = nil
+	}
+	return fmt.Errorf("append %d messages: %w", len(batch), busy(err))
+}
+
+// After returns the room's messages with after < offset <= upTo, oldest first;
+// upTo 0 stands for no bound. It returns at most limit messages, and stops
+// before the one that would bring their Size above maxBytes, except that one
+// message is returned if there is any.
+func (s *Store) After(ctx context.Context, room string, after, upTo uint64, limit, maxBytes int) ([]*schema.Message, error) {
+	if upTo == 0 {
+		upTo = math.MaxInt64
+	}
+	page, err := readPage(ctx, s.after, room, maxBytes, room, signed(after), signed(upTo), max(limit, 0))
+	if err != nil {
+		return nil, fmt.Errorf("read room %q after %d: %w", room, after, err)
+	}
+	return page, nil
+}
+
+// Before returns the room's messages with an offset below before, newest
+// first; before 0 starts at the newest. limit and maxBytes are those of After.
+func (s *Store) Before(ctx context.Context, room string, before uint64, limit, maxBytes int) ([]*schema.Message, error) {
+	if before == 0 {
+		before = math.MaxInt64
+	}
+	page, err := readPage(ctx, s.before, room, maxBytes, room, signed(before), max(limit, 0))
+	if err != nil {
+		return nil, fmt.Errorf("read room %q before %d: %w", room, before, err)
+	}
+	return page, nil
+}
+
+// readPage runs a query of pageColumns.
+func readPage(ctx context.Context, query *sql.Stmt, room string, maxBytes int, args ...any) (page []*schema.Message, err error) {
+	rows, err := query.QueryContext(ctx, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if e := rows.Close(); err == nil {
+			err = e
+		}
+	}()
+	size := 0
+	for rows.Next() {
+		m := &schema.Message{Room: room}
+		if err := rows.Scan(&m.Offset, &m.Prev, &m.User, &m.Client, &m.Info, &m.Key, &m.Data); err != nil {
+			return nil, err
+		}
+		if len(m.Info) == 0 {
+			m.Info = nil // the column knows no difference
+		}
+		if size += m.Size(); size > maxBytes && len(page) > 0 {
+			break
+		}
+		page = append(page, m)
+	}
+	return page, rows.Err()
+}
+
+// signed returns an offset as SQL knows it.
+func signed(offset uint64) int64 { return int64(min(offset, math.MaxInt64)) }
+
+// Close waits for the Append that runs, folds the write-ahead log into the
+// database file and releases the directory. Appends after it are refused with
+// ErrClosed, reads with an error. A second Close does nothing.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil
+	}
+	s.closed = true
+	if err := s.release(); err != nil {
+		return fmt.Errorf("close the store: %w", err)
+	}
+	return nil
+}
+
+// release closes what has been opened, readers first: the checkpoint cannot
+// pass a reader, and the last connection to close removes the log.
+func (s *Store) release() error {
+	var errs []error
+	if s.reads != nil {
+		errs = append(errs, s.reads.Close()) // and the statements with it
+	}
+	if s.writer != nil {
+		errs = append(errs, s.writer.close())
+	}
+	if s.writes != nil {
+		errs = append(errs, checkpointSQLite(s.writes), s.writes.Close())
+	}
+	return errors.Join(append(errs, s.lock.release())...)
+}
