@@ -150,6 +150,18 @@ func TestAppendFailsWhole(t *testing.T) {
 			}
 		}},
 		{"disk full", func() { failFull(t, s, good()) }},
+		{"a transaction was left open", func() {
+			if _, err := s.writer.conn.ExecContext(t.Context(), `BEGIN; DELETE FROM messages`); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Append(t.Context(), good()); err == nil {
+				t.Error("no error")
+			}
+			if s.writer != nil {
+				t.Error("the connection is still trusted")
+			}
+			mustAppend(t, s, chain("r", 1)...) // on a new connection, and changes nothing
+		}},
 		{"somebody writes", func() {
 			if err := whileLocked(t, s, func() error { return s.Append(t.Context(), good()) }); !errors.Is(err, ErrBusy) {
 				t.Errorf("error %v, want ErrBusy", err)
