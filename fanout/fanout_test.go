@@ -135,6 +135,14 @@ func (w *world) publish(room, data string) {
 	}
 }
 
+func (w *world) join(shard int, room *Room, peer Peer) *Member {
+	m := new(Member)
+	if !w.hub.Shard(shard).Join(room, schema.JSON, m, peer) {
+		w.t.Fatalf("room %s is gone", room.Name())
+	}
+	return m
+}
+
 // fakePeer takes as much as its window allows.
 type fakePeer struct {
 	window  int // bytes it takes before it blocks; -1 for all
@@ -195,8 +203,8 @@ func TestDelivery(t *testing.T) {
 	w.commit()
 	room := w.open("lobby")
 	a, b := &fakePeer{window: -1}, &fakePeer{window: -1}
-	ma := w.hub.Shard(0).Join(room, schema.JSON, a)
-	mb := w.hub.Shard(1).Join(room, schema.JSON, b)
+	ma := w.join(0, room, a)
+	mb := w.join(1, room, b)
 	if ma.Position() != room.Top() || mb.Position() != room.Top() {
 		t.Fatalf("members begin after %d and %d, the room is at %d", ma.Position(), mb.Position(), room.Top())
 	}
@@ -229,7 +237,7 @@ func TestFailedCommitLeavesNoHole(t *testing.T) {
 	w := newWorld(t, Config{}, 1)
 	room := w.open("lobby")
 	p := &fakePeer{window: -1}
-	w.hub.Shard(0).Join(room, schema.JSON, p)
+	w.join(0, room, p)
 	w.publish("lobby", `1`)
 	w.commit()
 	w.publish("lobby", `2`)
@@ -283,8 +291,8 @@ func TestSlowMemberIsClosedAndOthersAreNot(t *testing.T) {
 	w := newWorld(t, Config{LogBytes: 10_000}, 1)
 	room := w.open("lobby")
 	good, slow := &fakePeer{window: -1}, &fakePeer{window: 3000}
-	w.hub.Shard(0).Join(room, schema.JSON, good)
-	w.hub.Shard(0).Join(room, schema.JSON, slow)
+	w.join(0, room, good)
+	w.join(0, room, slow)
 	body := `"` + string(bytes.Repeat([]byte("x"), 1000)) + `"`
 	for i := range 40 {
 		w.publish("lobby", body)
@@ -309,7 +317,7 @@ func TestCongestedRoomRefuses(t *testing.T) {
 	w := newWorld(t, Config{LogBytes: 10_000}, 1)
 	room := w.open("lobby")
 	for range 3 * writesPerTurn { // a pass takes three turns
-		w.hub.Shard(0).Join(room, schema.JSON, &fakePeer{window: -1})
+		w.join(0, room, &fakePeer{window: -1})
 	}
 	body := `"` + string(bytes.Repeat([]byte("x"), 3000)) + `"`
 	for range 4 {
@@ -368,8 +376,7 @@ func model(t *testing.T, r *rand.Rand) {
 			if r.IntN(3) == 0 {
 				p.window = r.IntN(2000)
 			}
-			shard := w.hub.Shard(r.IntN(2))
-			m := &modelMember{Member: shard.Join(w.open(room), schema.JSON, p), peer: p, room: room}
+			m := &modelMember{Member: w.join(r.IntN(2), w.open(room), p), peer: p, room: room}
 			m.from = m.Position()
 			if r.IntN(3) == 0 {
 				m.catching = true
@@ -463,7 +470,7 @@ func fill(t testing.TB, n int) (*part, *sinkPeer) {
 	room := w.open("lobby")
 	peer := &sinkPeer{}
 	for range n {
-		w.hub.Shard(0).Join(room, schema.JSON, peer)
+		w.join(0, room, peer)
 	}
 	return room.parts[0], peer
 }

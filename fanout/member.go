@@ -14,20 +14,24 @@ type Peer interface {
 }
 
 // Member is one subscription: a connection's cursor into a part's log. It is
-// owned by its shard's loop.
+// owned by its shard's loop, and embedded in what the session remembers of
+// the subscription.
 type Member struct {
-	Next *Member // for the session's list of its memberships
-
 	peer   Peer
-	part   *part // nil after Leave
+	part   *part // nil before Join and after Leave
 	cursor uint64
 	index  int32 // in part.members
 	paused bool  // still catching up: not written to
 	lost   bool  // while paused, the log went on without it
 }
 
-// Room is the room the member is in.
-func (m *Member) Room() *Room { return m.part.room }
+// Room is the room the member is in, nil when it is in none.
+func (m *Member) Room() *Room {
+	if m.part == nil {
+		return nil
+	}
+	return m.part.room
+}
 
 // Peer is the connection the member was made with.
 func (m *Member) Peer() Peer { return m.peer }

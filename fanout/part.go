@@ -64,11 +64,10 @@ func (p *part) markDirty() {
 }
 
 // add puts a new member at the end of the log.
-func (p *part) add(peer Peer) *Member {
+func (p *part) add(m *Member, peer Peer) {
 	p.seal()
-	m := &Member{peer: peer, part: p, cursor: p.log.end(), index: int32(len(p.members))}
+	*m = Member{peer: peer, part: p, cursor: p.log.end(), index: int32(len(p.members))}
 	p.members = append(p.members, m)
-	return m
 }
 
 // remove takes a member out, without disturbing a pass: a member the pass has

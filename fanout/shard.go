@@ -126,14 +126,19 @@ func (s *Shard) drain() {
 	s.unsealed = s.unsealed[:0]
 }
 
-// Join makes peer a member of a room, with its live messages beginning after
-// Position. It returns nil when the room has been forgotten since it was
+// Join makes m a member of a room, with its live messages beginning after
+// Position. It returns false when the room has been forgotten since it was
 // opened: open it again. On the loop only.
-func (s *Shard) Join(r *Room, c schema.Codec, peer Peer) *Member {
+//
+// The inbox is drained first. A client that comes back from another loop may
+// have seen there what still waits in the inbox here; draining puts Position
+// at or behind everything that anybody has seen.
+func (s *Shard) Join(r *Room, c schema.Codec, m *Member, peer Peer) bool {
+	s.drain()
 	r.mu.Lock()
 	if r.gone {
 		r.mu.Unlock()
-		return nil
+		return false
 	}
 	p := r.parts[s.slot(c)]
 	if p == nil {
@@ -145,7 +150,8 @@ func (s *Shard) Join(r *Room, c schema.Codec, peer Peer) *Member {
 	}
 	r.mu.Unlock()
 	s.members.Add(1)
-	return p.add(peer)
+	p.add(m, peer)
+	return true
 }
 
 func (s *Shard) takeBuffer() []byte {
