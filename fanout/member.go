@@ -58,9 +58,10 @@ func (m *Member) Resume() bool {
 	return true
 }
 
-// Drained writes what gathered while the peer was blocked.
+// Drained writes what gathered while the peer was blocked, or what has not
+// been written yet.
 func (m *Member) Drained() {
-	if m.part != nil && !m.paused && m.cursor < m.part.log.end() {
+	if m.part != nil && !m.paused && !m.peer.Blocked() && m.cursor < m.part.log.end() {
 		m.send()
 		m.part.markDirty() // for a pass to trim the log
 	}

@@ -78,7 +78,7 @@ func (s *Shard) post(p *part, offset uint64, message []byte) {
 // Turn does what there is to do, and returns whether there is more. It is the
 // loop's turn hook.
 func (s *Shard) Turn() bool {
-	s.drain()
+	s.Drain()
 	budget, n := writesPerTurn, 0
 	for ; n < len(s.dirty) && budget > 0; n++ {
 		p := s.dirty[n]
@@ -96,8 +96,8 @@ func (s *Shard) Turn() bool {
 	return len(s.dirty) > 0
 }
 
-// drain appends what is in the inbox to the logs.
-func (s *Shard) drain() {
+// Drain appends what is in the inbox to the logs. On the loop only.
+func (s *Shard) Drain() {
 	if s.backlog.Load() == 0 {
 		return
 	}
@@ -134,7 +134,7 @@ func (s *Shard) drain() {
 // have seen there what still waits in the inbox here; draining puts Position
 // at or behind everything that anybody has seen.
 func (s *Shard) Join(r *Room, c schema.Codec, m *Member, peer Peer) bool {
-	s.drain()
+	s.Drain()
 	r.mu.Lock()
 	if r.gone {
 		r.mu.Unlock()

@@ -95,6 +95,9 @@ func (c *Conn) Loop() *Loop { return c.loop }
 // Open reports whether messages can still be sent.
 func (c *Conn) Open() bool { return c.state == stateOpen }
 
+// Blocked reports whether the socket's buffer is full: Drained will follow.
+func (c *Conn) Blocked() bool { return c.blocked }
+
 // Heard is when anything was last read, in the loop's seconds.
 func (c *Conn) Heard() uint32 { return c.heard }
 
@@ -221,6 +224,14 @@ func (c *Conn) Send(frames []byte) int {
 	return taken
 }
 
+// Cork makes what is sent in the rest of this turn leave in one write: Sends
+// that are small enough are queued as replies are.
+func (c *Conn) Cork() {
+	if c.state == stateOpen {
+		c.queue()
+	}
+}
+
 // write is write(2) without EAGAIN and EINTR, which are zero bytes.
 func (c *Conn) write(b []byte) (int, syscall.Errno) {
 	n, errno := writeNow(int(c.fd), b)
@@ -240,21 +251,41 @@ func (c *Conn) flush() {
 	if c.blocked {
 		return // writable will
 	}
-	if c.out != nil {
-		n, err := c.write(c.out.rest())
+	switch c.push() {
+	case pushedPart:
+		c.block()
+	case pushedAll:
+		if c.state == stateClosing {
+			c.flushed()
+		}
+	}
+}
+
+type pushed uint8
+
+const (
+	pushedAll pushed = iota
+	pushedPart
+	pushFailed // the connection has ended
+)
+
+// push writes what is queued as far as the socket takes it.
+func (c *Conn) push() pushed {
+	if c.out == nil {
+		return pushedAll
+	}
+	if b := c.out.rest(); len(b) > 0 {
+		n, err := c.write(b)
 		if err != 0 {
 			c.end(codeAbnormal)
-			return
+			return pushFailed
 		}
-		if c.out.off += n; len(c.out.rest()) > 0 {
-			c.block()
-			return
+		if c.out.off += n; n < len(b) {
+			return pushedPart
 		}
-		c.release()
 	}
-	if c.state == stateClosing {
-		c.flushed()
-	}
+	c.release()
+	return pushedAll
 }
 
 // release gives the empty out buffer back. The loop keeps some, of a size
@@ -290,16 +321,8 @@ func (c *Conn) writable() {
 		c.dialled()
 		return
 	}
-	if c.out != nil {
-		n, err := c.write(c.out.rest())
-		if err != 0 {
-			c.end(codeAbnormal)
-			return
-		}
-		if c.out.off += n; len(c.out.rest()) > 0 {
-			return
-		}
-		c.release()
+	if c.push() != pushedAll {
+		return
 	}
 	c.blocked = false
 	c.arm(unix.EPOLLIN)

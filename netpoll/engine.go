@@ -14,11 +14,11 @@ type Config struct {
 	Loops int // event loops; default 1
 
 	// Listen side. An Engine without Addr only dials.
-	Addr         string                             // TCP address to listen on, "host:port"
-	WebSocket    func(path []byte) bool             // which request paths are WebSocket endpoints
-	Upgrade      func(*Request) (Handler, *Reject)  // decides on a handshake, on the connection's loop
-	Subprotocols []string                           // supported, the most preferred first
-	MaxConns     int                                // connections at once, above it 503; default 1<<20
+	Addr         string                            // TCP address to listen on, "host:port"
+	WebSocket    func(path []byte) bool            // which request paths are WebSocket endpoints
+	Upgrade      func(*Request) (Handler, *Reject) // decides on a handshake, on the connection's loop
+	Subprotocols []string                          // supported, the most preferred first
+	MaxConns     int                               // connections at once, above it 503; default 1<<20
 
 	MaxMessage int // bytes of one message, above it close 1009; default 64 KiB
 	MaxQueue   int // bytes of replies a peer may leave untaken, above it Overflow; default 2 MiB

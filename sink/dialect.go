@@ -19,6 +19,7 @@ type dialect struct {
 	last   string // room -> seq
 	after  string // room, after, upTo, limit -> pageColumns
 	before string // room, before, limit -> pageColumns
+	count  string // room, after, upTo, max -> number of rows, at most max
 
 	setEpoch string // value; changes nothing once there is one
 	getEpoch string // -> value
@@ -63,6 +64,8 @@ var sqliteDialect = dialect{
 		WHERE room = ? AND seq > ? AND seq <= ? AND dup_of = 0 ORDER BY seq LIMIT ?`,
 	before: `SELECT ` + pageColumns + ` FROM messages
 		WHERE room = ? AND seq < ? AND dup_of = 0 ORDER BY seq DESC LIMIT ?`,
+	count: `SELECT COUNT(*) FROM (SELECT 1 FROM messages
+		WHERE room = ? AND seq > ? AND seq <= ? AND dup_of = 0 LIMIT ?) AS page`,
 
 	setEpoch: `INSERT INTO meta (name, value) VALUES ('epoch', ?) ON CONFLICT (name) DO NOTHING`,
 	getEpoch: `SELECT value FROM meta WHERE name = 'epoch'`,

@@ -39,8 +39,9 @@ type DirectConfig struct {
 	// it is committed. When the commit fails, nobody has seen these offsets
 	// and they do not count: the next Mint must start again from the last
 	// offset that was committed. So a Mint that remembers the last offset of
-	// a room keeps it provisional until Committed comes without an error.
-	Mint func(batch []*schema.Message)
+	// a room keeps it provisional until Committed comes without an error. An
+	// error of Mint fails the batch.
+	Mint func(batch []*schema.Message) error
 
 	// Committed delivers a batch that is now durable, or hears why it is not.
 	Committed func(batch []*schema.Message, err error)
@@ -200,11 +201,14 @@ func (d *Direct) commit(chunk []entry) {
 	for _, e := range chunk {
 		batch, bytes = append(batch, e.message), bytes+e.size
 	}
-	if d.cfg.Mint != nil {
-		d.cfg.Mint(batch)
-	}
 	start := time.Now()
-	err := d.append(batch)
+	var err error
+	if d.cfg.Mint != nil {
+		err = d.cfg.Mint(batch)
+	}
+	if err == nil {
+		err = d.append(batch)
+	}
 	if d.cfg.Observe != nil {
 		d.cfg.Observe(len(batch), time.Since(start))
 	}

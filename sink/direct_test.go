@@ -206,7 +206,7 @@ func TestDirectFailure(t *testing.T) {
 			minted := 0
 			d := NewDirect(a, DirectConfig{
 				BatchRecords: 1,
-				Mint:         func([]*schema.Message) { minted++ },
+				Mint:         func([]*schema.Message) error { minted++; return nil },
 				Committed:    func(_ []*schema.Message, err error) { committed = append(committed, err) },
 			})
 			for range 2 {
@@ -359,7 +359,7 @@ func runPanic(where string) {
 		}
 	}
 	d := NewDirect(&fakeAppender{}, DirectConfig{
-		Mint:      func([]*schema.Message) { in("mint") },
+		Mint:      func([]*schema.Message) error { in("mint"); return nil },
 		Committed: func([]*schema.Message, error) { in("committed") },
 	})
 	if err := d.Submit(message("1"), func(error) { in("done") }); err != nil {

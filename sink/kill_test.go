@@ -20,7 +20,7 @@ type minter struct {
 	provisional map[string]uint64
 }
 
-func (n *minter) mint(batch []*schema.Message) {
+func (n *minter) mint(batch []*schema.Message) error {
 	clear(n.provisional)
 	for _, m := range batch {
 		prev, ok := n.provisional[m.Room]
@@ -28,13 +28,14 @@ func (n *minter) mint(batch []*schema.Message) {
 			if prev, ok = n.last[m.Room]; !ok {
 				var err error
 				if prev, err = n.store.Last(context.Background(), m.Room); err != nil {
-					panic(err)
+					return err
 				}
 			}
 		}
 		m.Prev, m.Offset = prev, schema.NextOffset(prev, time.Now())
 		n.provisional[m.Room] = m.Offset
 	}
+	return nil
 }
 
 func (n *minter) committed(_ []*schema.Message, err error) {

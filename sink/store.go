@@ -35,7 +35,7 @@ type Store struct {
 	reads   *sql.DB
 
 	// Immutable, prepared on reads.
-	last, after, before *sql.Stmt
+	last, after, before, count *sql.Stmt
 
 	// Guarded by mu.
 	mu     sync.Mutex
@@ -83,7 +83,7 @@ func (s *Store) open(ctx context.Context, dir string, sync Sync) (err error) {
 	for _, p := range []struct {
 		stmt **sql.Stmt
 		text string
-	}{{&s.last, s.dialect.last}, {&s.after, s.dialect.after}, {&s.before, s.dialect.before}} {
+	}{{&s.last, s.dialect.last}, {&s.after, s.dialect.after}, {&s.before, s.dialect.before}, {&s.count, s.dialect.count}} {
 		if *p.stmt, err = s.reads.PrepareContext(ctx, p.text); err != nil {
 			return fmt.Errorf("prepare %q: %w", p.text, err)
 		}
@@ -190,6 +190,15 @@ func (s *Store) Before(ctx context.Context, room string, before uint64, limit, m
 		return nil, fmt.Errorf("read room %q before %d: %w", room, before, err)
 	}
 	return page, nil
+}
+
+// Count counts the room's messages with after < offset <= upTo, but no more
+// than max: it costs what it counts.
+func (s *Store) Count(ctx context.Context, room string, after, upTo uint64, max int) (n int, err error) {
+	if err = s.count.QueryRowContext(ctx, room, signed(after), signed(upTo), max).Scan(&n); err != nil {
+		return 0, fmt.Errorf("count room %q after %d: %w", room, after, err)
+	}
+	return n, nil
 }
 
 // readPage runs a query of pageColumns.

@@ -1,0 +1,100 @@
+// Command hubbub is the chat server: one node that runs alone.
+//
+// This package wires the others and holds no policy. Node is the program as a
+// type; main parses flags, starts one and waits for a signal. Its goroutines:
+// the engine's loops and its acceptor, the HTTP server's, the writer of the
+// store and its readers, and the hub's janitor; Node.Stop ends them all.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+// version is set by the linker.
+var version = "dev"
+
+// cli is the command line. Every flag is also HUBBUB_NAME in the environment.
+type cli struct {
+	Serve   serveCmd         `cmd:"" default:"withargs" help:"Run a node (the default)."`
+	Version kong.VersionFlag `help:"Print the version and exit."`
+}
+
+func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+
+// run is main with its surroundings as arguments. It returns the exit code:
+// 0, 1 for a failure, 2 for a command line that means nothing.
+func run(args []string, stdout, stderr io.Writer) int {
+	var c cli
+	exited := -1
+	parser, err := kong.New(&c,
+		kong.Name("hubbub"),
+		kong.Description("A chat server for very many connections."),
+		kong.Vars{"version": "hubbub " + version},
+		kong.DefaultEnvars("HUBBUB"),
+		kong.Writers(stdout, stderr),
+		kong.Exit(func(code int) { exited = code }),
+	)
+	if err != nil {
+		fmt.Fprintln(stderr, "hubbub:", err)
+		return 1
+	}
+	command, err := parser.Parse(args)
+	if exited >= 0 {
+		return exited // --help or --version
+	}
+	if err == nil {
+		err = command.Run()
+		if err == nil {
+			return 0
+		}
+		if u := (usageError{}); !errors.As(err, &u) {
+			fmt.Fprintln(stderr, "hubbub:", err)
+			return 1
+		}
+	}
+	fmt.Fprintln(stderr, "hubbub:", err)
+	return 2
+}
+
+// usageError is a value that no node could start with.
+type usageError struct{ error }
+
+// Run implements the serve command: it returns when a signal has ended the
+// node. A second signal ends the program at once.
+func (c *serveCmd) Run() error {
+	if err := c.Validate(); err != nil {
+		return usageError{err}
+	}
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(50) // heaps are small here and connections many: memory is worth more than the little CPU
+	}
+	log, err := c.logger()
+	if err != nil {
+		return usageError{err}
+	}
+	defer log.Sync() //nolint:errcheck // stderr cannot be synced everywhere
+	node, err := NewNode(*c, log)
+	if err != nil {
+		return err
+	}
+	signals, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	node.Start()
+	fmt.Fprintf(os.Stdout, "Hubbub is at %s\n", node.URL())
+	select {
+	case <-signals.Done():
+	case err := <-node.Failed():
+		return errors.Join(err, node.Stop())
+	}
+	stop()
+	return node.Stop()
+}

@@ -1,0 +1,234 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/hubbub-chat/hubbub/fanout"
+	"github.com/hubbub-chat/hubbub/netpoll"
+	"github.com/hubbub-chat/hubbub/schema"
+	"github.com/hubbub-chat/hubbub/server/metrics"
+	"github.com/hubbub-chat/hubbub/server/sessions"
+	"github.com/hubbub-chat/hubbub/sink"
+)
+
+// Node is the program: everything between the flags and the signal. Tests
+// start the same thing.
+type Node struct {
+	// immutable
+	cfg      serveCmd
+	log      *zap.Logger
+	store    *sink.Store
+	reads    *sink.Reader
+	direct   *sink.Direct
+	engine   *netpoll.Engine
+	hub      *fanout.Hub
+	relay    *fanout.Local
+	sessions *sessions.Sessions
+	metrics  *metrics.Metrics
+	web      *http.Server
+	debug    *http.Server // nil without --debug-addr
+
+	ready  atomic.Bool
+	failed chan error
+	cancel context.CancelFunc // ends the hub's janitor
+	wg     sync.WaitGroup
+	stop   sync.Once
+	ended  error // of Stop, by stop
+}
+
+// NewNode opens the store, binds the address and wires the parts. On an error
+// nothing stays open.
+func NewNode(cfg serveCmd, log *zap.Logger) (_ *Node, err error) {
+	n := &Node{cfg: cfg, log: log, failed: make(chan error, 2)}
+	defer func() {
+		if err != nil {
+			n.release()
+		}
+	}()
+	if n.store, err = sink.OpenSQLite(cfg.Data, cfg.Sync); err != nil {
+		return nil, err
+	}
+	n.reads = sink.NewReader(sink.ReaderConfig{})
+	if n.engine, err = netpoll.New(n.engineConfig()); err != nil {
+		return nil, fmt.Errorf("--addr %s: %w", cfg.Addr, err)
+	}
+	loops := make([]fanout.Loop, len(n.engine.Loops()))
+	for i, l := range n.engine.Loops() {
+		loops[i] = l
+	}
+	n.hub = fanout.NewHub(fanout.Config{}, n.store, n.reads, loops)
+	// The relay and the writer need each other: the writer calls back through
+	// the node, and nothing is submitted before Start.
+	n.direct = sink.NewDirect(n.store, sink.DirectConfig{
+		Mint:      func(b []*schema.Message) error { return n.relay.Mint(b) },
+		Committed: n.committed,
+		Observe:   func(records int, took time.Duration) { n.metrics.Committed(records, took) },
+	})
+	n.relay = fanout.NewLocal(n.hub, n.direct)
+	n.metrics = metrics.New(metrics.Sources{
+		Net:      n.engine.Stats,
+		Conns:    n.engine.Conns,
+		Sessions: func() int { return n.sessions.Connected() },
+		Hub:      n.hub.Stats,
+		Queue:    n.direct.Stats,
+	}, version)
+	n.sessions = sessions.New(sessions.Config{
+		Hub: n.hub, Relay: n.relay, Store: n.store, Reads: n.reads, Epoch: n.store.Epoch(),
+		Version: version, Guests: cfg.Guests, Observe: n.metrics,
+	}, n.engine.Loops())
+	n.web = n.newWeb()
+	if cfg.DebugAddr != "" {
+		n.debug = newDebug(cfg.DebugAddr)
+	}
+	return n, nil
+}
+
+// committed tells the relay of a batch. A failure is worth a line: it is the
+// disk's.
+func (n *Node) committed(batch []*schema.Message, err error) {
+	if err != nil {
+		n.log.Error("a batch could not be stored", zap.Int("messages", len(batch)), zap.Error(err))
+	}
+	n.relay.Committed(batch, err)
+}
+
+func (n *Node) engineConfig() netpoll.Config {
+	loops := n.cfg.Loops
+	if loops == 0 {
+		loops = runtime.NumCPU()
+	}
+	// A loop that returns from epoll_wait needs a P at once, and so do the
+	// writer, a reader and the collector beside it.
+	runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), loops+2))
+	return netpoll.Config{
+		Loops:        loops,
+		Addr:         n.cfg.Addr,
+		WebSocket:    n.isWebSocket,
+		Upgrade:      n.upgrade,
+		Subprotocols: sessions.Subprotocols,
+		MaxConns:     n.maxConns(),
+		MaxMessage:   n.cfg.MaxSize,
+		Overflow:     netpoll.Close(schema.CloseSlow),
+		Panicked: func(v any, stack []byte) {
+			n.log.Error("a connection's handler panicked", zap.Any("panic", v), zap.ByteString("stack", stack))
+		},
+	}
+}
+
+// reservedFiles is how many descriptors are kept back: the store, the HTTP
+// server's connections, and some to spare.
+const reservedFiles = 256
+
+func (n *Node) maxConns() int {
+	if n.cfg.MaxConns > 0 {
+		return n.cfg.MaxConns
+	}
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return 0 // the engine's default
+	}
+	return max(1, int(min(limit.Cur, 1<<30))-reservedFiles)
+}
+
+// Start runs the node. It is ready when Start returns.
+func (n *Node) Start() {
+	ctx, cancel := context.WithCancel(context.Background())
+	n.cancel = cancel
+	n.wg.Go(func() { n.hub.Run(ctx) })                          // stopped by cancel
+	n.wg.Go(func() { n.serve("http", n.web, n.engine.HTTP()) }) // stopped by web.Shutdown
+	if n.debug != nil {
+		n.wg.Go(func() { n.serveDebug() }) // stopped by debug.Close
+	}
+	n.engine.Start()
+	n.ready.Store(true)
+	n.log.Info("serving", zap.Stringer("addr", n.engine.Addr()), zap.String("version", version),
+		zap.Int("loops", len(n.engine.Loops())), zap.Int("max_connections", n.maxConns()), zap.Stringer("sync", n.cfg.Sync))
+}
+
+func (n *Node) serve(name string, s *http.Server, ln net.Listener) {
+	if err := s.Serve(ln); !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
+		n.failed <- fmt.Errorf("%s server: %w", name, err)
+	}
+}
+
+func (n *Node) serveDebug() {
+	ln, err := net.Listen("tcp", n.debug.Addr)
+	if err != nil {
+		n.failed <- fmt.Errorf("--debug-addr: %w", err)
+		return
+	}
+	n.serve("debug", n.debug, ln)
+}
+
+// Failed yields the error that a running node cannot go on with.
+func (n *Node) Failed() <-chan error { return n.failed }
+
+// URL is where a person on this machine finds the chat page.
+func (n *Node) URL() string {
+	addr, ok := n.engine.Addr().(*net.TCPAddr)
+	if !ok {
+		return n.engine.Addr().String()
+	}
+	host := addr.IP.String()
+	if addr.IP.IsUnspecified() {
+		host = "localhost"
+	}
+	return "http://" + net.JoinHostPort(host, fmt.Sprint(addr.Port)) + "/"
+}
+
+// Stop ends the node gracefully: it stops being ready and accepting, answers
+// what was asked, closes its clients with 3001 over the drain time, stores
+// what is queued, and returns when every goroutine has ended.
+func (n *Node) Stop() error {
+	n.stop.Do(func() { n.ended = n.shutdown() })
+	return n.ended
+}
+
+func (n *Node) shutdown() error {
+	n.log.Info("stopping", zap.Int("sessions", n.sessions.Connected()))
+	n.ready.Store(false)
+	n.engine.StopAccepting()
+	n.sessions.Drain(n.cfg.Drain)
+	deadline := time.Now().Add(n.cfg.Drain + 6*time.Second) // every answer takes at most 4 s, a close 5
+	for n.engine.Conns() > 0 && time.Now().Before(deadline) {
+		time.Sleep(10 * time.Millisecond)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	err := n.direct.Close(ctx)
+	err = errors.Join(err, n.web.Shutdown(ctx))
+	if n.debug != nil {
+		err = errors.Join(err, n.debug.Close())
+	}
+	n.cancel()
+	n.engine.Stop()
+	n.wg.Wait()
+	n.reads.Close()
+	err = errors.Join(err, n.store.Close())
+	n.log.Info("stopped", zap.Error(err))
+	return err
+}
+
+// release closes what a failed NewNode had opened.
+func (n *Node) release() {
+	if n.engine != nil {
+		n.engine.Stop()
+	}
+	if n.reads != nil {
+		n.reads.Close()
+	}
+	if n.store != nil {
+		_ = n.store.Close() // the error that led here is the one to report
+	}
+}

@@ -1,0 +1,121 @@
+package sessions
+
+import (
+	"time"
+
+	"github.com/centrifugal/protocol"
+
+	"github.com/hubbub-chat/hubbub/fanout"
+	"github.com/hubbub-chat/hubbub/netpoll"
+	"github.com/hubbub-chat/hubbub/schema"
+)
+
+// lane is the sessions' share of one loop: memory that its sessions use in
+// turn, and the commands that wait for an answer. Owned by the loop.
+type lane struct {
+	all   *Sessions
+	loop  *netpoll.Loop
+	shard *fanout.Shard
+
+	decoder schema.Decoder
+	encoder schema.Encoder
+	buf     []byte
+	ack     protocol.Reply // of publishes
+
+	waits    waits
+	opening  map[*subscription]*opening
+	catching map[*subscription]*catchUp
+
+	draining bool
+	drainAt  time.Time // of the next slice
+	slice    int       // sessions to close in a slice
+}
+
+func newLane(s *Sessions, l *netpoll.Loop, shard *fanout.Shard) *lane {
+	return &lane{
+		all: s, loop: l, shard: shard,
+		ack:      protocol.Reply{Publish: &protocol.PublishResult{}},
+		opening:  make(map[*subscription]*opening),
+		catching: make(map[*subscription]*catchUp),
+	}
+}
+
+// turn is the loop's turn hook.
+func (ln *lane) turn() bool {
+	ln.waits.expire(ln.loop.Now(), func(w wait) {
+		ln.fail(w.session, w.id, schema.ErrInternal.Because("no answer in time; it may still take effect"))
+	})
+	if ln.draining {
+		ln.drainSlice()
+	}
+	return ln.shard.Turn()
+}
+
+// await notes that a command will be answered later, and returns the ticket to
+// answer it with.
+func (ln *lane) await(s *session, id uint32) ticket {
+	return ln.waits.add(wait{session: s, id: id, deadline: ln.loop.Now().Add(ln.all.cfg.Answer)})
+}
+
+// reply answers a command.
+func (ln *lane) reply(s *session, r *protocol.Reply) {
+	ln.buf = s.codec.AppendReply(ln.buf[:0], r)
+	s.conn.Reply(s.codec.Binary(), ln.buf)
+}
+
+// fail answers a command with an error. Errors that are not the protocol's
+// own are not a client's business: they become 100.
+func (ln *lane) fail(s *session, id uint32, err error) {
+	e, ok := err.(*schema.Error) //nolint:errorlint // coded errors are made at this edge, never wrapped
+	if !ok {
+		e = schema.ErrInternal
+	}
+	ln.all.cfg.Observe.Failed(e.Code)
+	ln.reply(s, &protocol.Reply{Id: id, Error: &protocol.Error{Code: e.Code, Message: e.Message, Temporary: e.Temporary}})
+}
+
+// pushAll sends publications outside of the room's log, to a client that
+// catches up.
+func (ln *lane) pushAll(s *session, list []*schema.Message) {
+	for len(list) > 0 {
+		ln.buf = ln.buf[:0]
+		n := 0
+		for ; n < len(list) && len(ln.buf) < 16<<10; n++ {
+			if n > 0 {
+				ln.buf = s.codec.AppendDelimiter(ln.buf)
+			}
+			ln.buf = ln.encoder.AppendPush(ln.buf, s.codec, list[n])
+		}
+		list = list[n:]
+		s.conn.Reply(s.codec.Binary(), ln.buf)
+	}
+}
+
+const drainTick = 50 * time.Millisecond
+
+// drain stops taking commands and begins to close the lane's sessions.
+func (ln *lane) drain(over time.Duration) {
+	if ln.draining {
+		return
+	}
+	sessions := 0
+	ln.loop.Each(func(*netpoll.Conn) { sessions++ })
+	ln.draining = true
+	ln.slice = 1 + int(time.Duration(sessions)*drainTick/max(over, drainTick))
+}
+
+// drainSlice closes some sessions, when everything that was asked has been
+// answered.
+func (ln *lane) drainSlice() {
+	now := ln.loop.Now()
+	if now.Before(ln.drainAt) || !ln.waits.empty() {
+		return
+	}
+	ln.drainAt = now.Add(drainTick)
+	left := ln.slice
+	ln.loop.Each(func(c *netpoll.Conn) {
+		if left--; left >= 0 {
+			c.Close(netpoll.Close(schema.CloseShutdown))
+		}
+	})
+}

@@ -1,0 +1,175 @@
+package sessions
+
+import (
+	"context"
+	"time"
+
+	"github.com/centrifugal/protocol"
+
+	"github.com/hubbub-chat/hubbub/fanout"
+	"github.com/hubbub-chat/hubbub/schema"
+)
+
+// catchUp brings a subscription from the client's position to the live log.
+// The member is paused at its Position L, so the log keeps what comes after;
+// (from, L] is read in pages. The first goes into the reply, the others are
+// pushed, each when the one before has left the connection. A member the log
+// could not wait for stands at a new L and reads on.
+type catchUp struct {
+	lane    *lane
+	sub     *subscription
+	session *session
+	room    *fanout.Room
+	ticket  ticket // of the subscribe, until it is answered
+	req     *protocol.SubscribeRequest
+
+	from     uint64 // the client has everything up to here
+	answered bool
+	reading  bool
+}
+
+// recover answers a subscribe that asks for what was missed.
+func (ln *lane) recover(sub *subscription, op *opening, room *fanout.Room) {
+	cu := &catchUp{
+		lane: ln, sub: sub, session: op.session, room: room, ticket: op.ticket,
+		req: op.req, from: op.req.Offset,
+	}
+	if e := op.req.Epoch; e != "" && e != ln.all.cfg.Epoch || cu.from > sub.Position() {
+		cu.unrecoverable()
+		return
+	}
+	if list, ok := room.After(cu.from, sub.Position()); ok && size(list) <= pageBytes {
+		if !cu.recent(list) {
+			cu.unrecoverable()
+			return
+		}
+		cu.answer(list)
+		return
+	}
+	sub.Pause()
+	ln.catching[sub] = cu
+	cu.read()
+}
+
+func size(list []*schema.Message) (n int) {
+	for _, m := range list {
+		n += m.Size()
+	}
+	return n
+}
+
+// recent reports whether the oldest missed message is young enough.
+func (cu *catchUp) recent(list []*schema.Message) bool {
+	return len(list) == 0 ||
+		time.Since(schema.OffsetTime(list[0].Offset)) <= cu.lane.all.cfg.HistoryTTL
+}
+
+// answer is the reply of a recovery, with its first page.
+func (cu *catchUp) answer(list []*schema.Message) {
+	cu.answered = true
+	pubs := make([]*protocol.Publication, len(list))
+	for i, m := range list {
+		pubs[i] = schema.Publication(m)
+	}
+	cu.lane.subscribed(cu.sub, cu.session, cu.ticket, &protocol.SubscribeResult{
+		Recovered: true, WasRecovering: true, Offset: cu.req.Offset, Publications: pubs,
+	})
+}
+
+// unrecoverable answers that the position cannot be recovered from: the
+// client begins at the top.
+func (cu *catchUp) unrecoverable() {
+	delete(cu.lane.catching, cu.sub)
+	if cu.req.Flag&flagRejectUnrecovered != 0 {
+		cu.lane.refuse(cu.sub, cu.session, cu.ticket, schema.ErrUnrecoverable)
+		return
+	}
+	for !cu.sub.Resume() { // false once at most: then it stands at the new top
+	}
+	cu.lane.subscribed(cu.sub, cu.session, cu.ticket, &protocol.SubscribeResult{
+		WasRecovering: true, Offset: cu.sub.Position(),
+	})
+}
+
+// read asks the store for the next page.
+func (cu *catchUp) read() {
+	ln, cfg := cu.lane, &cu.lane.all.cfg
+	room, from, upTo, first := cu.room.Name(), cu.from, cu.sub.Position(), !cu.answered
+	cu.reading = true
+	ok := cfg.Reads.Do(func(ctx context.Context) {
+		page, tooMany, err := readMissed(ctx, cfg, room, from, upTo, first)
+		ln.loop.Post(func() {
+			if ln.catching[cu.sub] == cu {
+				cu.reading = false
+				cu.page(page, upTo, tooMany, err)
+			}
+		})
+	})
+	if !ok {
+		cu.reading = false
+		cu.page(nil, upTo, false, fanout.ErrBusy)
+	}
+}
+
+func readMissed(ctx context.Context, cfg *Config, room string, from, upTo uint64, first bool) (page []*schema.Message, tooMany bool, err error) {
+	if first {
+		n, err := cfg.Store.Count(ctx, room, from, upTo, cfg.HistorySize+1)
+		if err != nil || n > cfg.HistorySize {
+			return nil, n > cfg.HistorySize, err
+		}
+	}
+	page, err = cfg.Store.After(ctx, room, from, upTo, cfg.HistorySize, pageBytes)
+	return page, false, err
+}
+
+// page takes a page that was read, up to the Position of that time.
+func (cu *catchUp) page(list []*schema.Message, upTo uint64, tooMany bool, err error) {
+	ln, s := cu.lane, cu.session
+	switch {
+	case err != nil && !cu.answered:
+		ln.refuse(cu.sub, s, cu.ticket, schema.ErrInternal)
+		return
+	case err != nil:
+		s.close(schema.CloseInsufficientState) // it reconnects and recovers from where it is
+		return
+	case tooMany, !cu.answered && !cu.recent(list):
+		cu.unrecoverable()
+		return
+	}
+	if cu.answered {
+		ln.pushAll(s, list)
+	} else {
+		cu.answer(list)
+	}
+	if len(list) > 0 {
+		cu.from = list[len(list)-1].Offset
+	} else {
+		cu.from = upTo // hidden rows may stand at the end
+	}
+	if ln.catching[cu.sub] == cu { // the answer may have come too late
+		cu.proceed()
+	}
+}
+
+// proceed reads on, or goes live.
+func (cu *catchUp) proceed() {
+	if cu.session.conn.Queued() > 0 && cu.session.conn.Blocked() {
+		return // drained goes on
+	}
+	if cu.from < cu.sub.Position() {
+		cu.read()
+		return
+	}
+	if !cu.sub.Resume() {
+		cu.read()
+		return
+	}
+	delete(cu.lane.catching, cu.sub)
+}
+
+// drained is called when the connection has taken what was sent.
+func (cu *catchUp) drained() {
+	if cu.answered && !cu.reading {
+		cu.proceed()
+	}
+}

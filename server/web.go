@@ -1,0 +1,80 @@
+package main
+
+import (
+	"io"
+	"net/http"
+	"net/http/pprof"
+	"time"
+
+	"github.com/hubbub-chat/hubbub/netpoll"
+	"github.com/hubbub-chat/hubbub/server/web"
+)
+
+const (
+	webSocketPath = "/connection/websocket"
+	echoPath      = "/echo"
+)
+
+func (n *Node) isWebSocket(path []byte) bool {
+	return string(path) == webSocketPath || n.cfg.Echo && string(path) == echoPath
+}
+
+// upgrade gives a handshake to whom it is for.
+func (n *Node) upgrade(r *netpoll.Request) (netpoll.Handler, *netpoll.Reject) {
+	if n.cfg.Echo && string(r.Path) == echoPath {
+		return echo{}, nil
+	}
+	if !n.ready.Load() {
+		return nil, &netpoll.Reject{Status: http.StatusServiceUnavailable, Reason: "stopping"}
+	}
+	return n.sessions.Upgrade(r)
+}
+
+// echo sends every message back, through the same framing as all else.
+type echo struct{}
+
+func (echo) Message(c *netpoll.Conn, binary bool, payload []byte) { c.Reply(binary, payload) }
+func (echo) Drained(*netpoll.Conn)                                {}
+func (echo) Tick(*netpoll.Conn)                                   {}
+func (echo) Closed(*netpoll.Conn, uint16)                         {}
+
+// newWeb serves everything that is not a WebSocket.
+func (n *Node) newWeb() *http.Server {
+	mux := http.NewServeMux()
+	mux.Handle("/", web.Handler())
+	mux.Handle("GET /metrics", n.metrics.Handler())
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "alive") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if n.ready.Load() {
+			answer(w, http.StatusOK, "ready")
+		} else {
+			answer(w, http.StatusServiceUnavailable, "starting or draining")
+		}
+	})
+	return &http.Server{
+		Handler:           mux,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       10 * time.Second,
+		WriteTimeout:      30 * time.Second,
+		IdleTimeout:       time.Minute,
+		MaxHeaderBytes:    8 << 10,
+	}
+}
+
+func answer(w http.ResponseWriter, status int, text string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_, _ = io.WriteString(w, text+"\n") // the client may be gone
+}
+
+// newDebug serves pprof.
+func newDebug(addr string) *http.Server {
+	mux := http.NewServeMux()
+	mux.HandleFunc("/debug/pprof/", pprof.Index)
+	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
+	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	return &http.Server{Addr: addr, Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+}
