@@ -194,6 +194,9 @@ func TestCheckData(t *testing.T) {
 }
 
 func TestHotPathAllocations(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
 	for _, codec := range []Codec{JSON, Protobuf} {
 		var d Decoder
 		frame := encodePublish(codec, "lobby", `{"text":"`+strings.Repeat("x", 100)+`"}`)
