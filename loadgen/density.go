@@ -1,0 +1,162 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strconv"
+	"time"
+)
+
+// densityCmd is the scenario `density`: what a connection costs at rest.
+type densityCmd struct {
+	target
+	Steps      []int         `help:"Numbers of connections to measure at, rising (default ${default})." default:"4000,8000,12000,18000" json:"steps"`
+	Members    int           `help:"Members of a room (default ${default})." default:"100" json:"members"`
+	Settle     time.Duration `help:"Wait after each step before memory is read (default ${default})." default:"3s" json:"settle_ns"`
+	MetricsURL string        `help:"Prometheus address of the server, for its Go heap in use." placeholder:"URL" name:"metrics-url" json:"metrics_url,omitempty"`
+}
+
+// densityPart is the density scenario's part of a report.
+type densityPart struct {
+	Steps         []densityStep `json:"steps"`           // the first is before any connection
+	BytesPerConn  float64       `json:"bytes_per_conn"`  // slope of RssAnon over all steps but the first
+	OwnBytes      float64       `json:"own_bytes"`       // the same of this tool
+	CPUPerConnect float64       `json:"cpu_us_per_conn"` // of the server
+}
+
+type densityStep struct {
+	Conns    int     `json:"conns"`
+	RSSAnon  int64   `json:"rss_anon_bytes"`
+	Heap     int64   `json:"heap_bytes,omitempty"` // in use, when metrics were asked for
+	Own      int64   `json:"own_rss_anon_bytes"`
+	PerConn  float64 `json:"bytes_per_conn"` // since the step before
+}
+
+func (d *densityCmd) check() error {
+	switch {
+	case d.ServerPid == 0:
+		return usageError("density needs --server-pid")
+	case len(d.Steps) == 0 || d.Steps[0] < 1 || !slices.IsSorted(d.Steps) || len(slices.Compact(slices.Clone(d.Steps))) != len(d.Steps):
+		return usageError("--steps must be rising numbers above 0")
+	case d.Members < 1:
+		return usageError("--members must be above 0")
+	case d.Settle < 0:
+		return usageError("--settle must not be below 0")
+	}
+	return nil
+}
+
+// Run is kong's entry.
+func (d *densityCmd) Run(env environment) error {
+	if err := d.check(); err != nil {
+		return err
+	}
+	last := d.Steps[len(d.Steps)-1]
+	l := layout{conns: last, rooms: (last + d.Members - 1) / d.Members, block: d.Members, sample: 1}
+	s, err := newSession(env, &d.target, "density", d, l, minPayload)
+	if err != nil {
+		return err
+	}
+	part := &densityPart{}
+	s.report.Density = part
+	part.Steps = append(part.Steps, d.read(s, 0, nil))
+	first := 0
+	for _, n := range d.Steps {
+		if s.join(first, n) != nil {
+			break
+		}
+		if _, interrupted := s.hold(d.Settle); interrupted {
+			break
+		}
+		part.Steps = append(part.Steps, d.read(s, n, &part.Steps[len(part.Steps)-1]))
+		first = n
+	}
+	end := s.server()
+	return s.finish(func(r *report) {
+		part.sum()
+		r.Connections.Wanted = max(first, int(r.Connections.Joined)) // the steps that were taken
+		r.Server = newServer(s.began, end, usage{}, usage{RSS: end.RSS, RSSAnon: end.RSSAnon}, r)
+		part.CPUPerConnect = r.Server.PerConnect
+	})
+}
+
+// read measures one step.
+func (d *densityCmd) read(s *session, n int, before *densityStep) densityStep {
+	step := densityStep{Conns: n, RSSAnon: s.server().RSSAnon, Own: ownUsage().RSSAnon}
+	if d.MetricsURL != "" {
+		step.Heap = goHeap(s.env.ctx, d.MetricsURL)
+	}
+	if before != nil {
+		step.PerConn = float64(step.RSSAnon-before.RSSAnon) / float64(n-before.Conns)
+	}
+	return step
+}
+
+// goHeap is the Go heap in use by the process behind a Prometheus address, 0
+// when it cannot be had.
+func goHeap(ctx context.Context, address string) int64 {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return 0
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return 0
+	}
+	defer resp.Body.Close() //nolint:errcheck // read to its end
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, 16<<20))
+	for line := range bytes.Lines(body) {
+		if rest, ok := bytes.CutPrefix(line, []byte("go_memstats_heap_inuse_bytes ")); ok {
+			v, _ := strconv.ParseFloat(string(bytes.TrimSpace(rest)), 64)
+			return int64(v)
+		}
+	}
+	return 0
+}
+
+// sum draws the line through the steps. The first, without connections, is
+// left out where there are enough others: it would add to the slope what a
+// server allocates once.
+func (d *densityPart) sum() {
+	steps := d.Steps
+	if len(steps) > 2 {
+		steps = steps[1:]
+	}
+	d.BytesPerConn = slope(steps, func(s *densityStep) int64 { return s.RSSAnon })
+	d.OwnBytes = slope(steps, func(s *densityStep) int64 { return s.Own })
+}
+
+// slope is that of the least-squares line through the steps.
+func slope(steps []densityStep, of func(*densityStep) int64) float64 {
+	var n, sx, sy, sxx, sxy float64
+	for i := range steps {
+		x, y := float64(steps[i].Conns), float64(of(&steps[i]))
+		n, sx, sy, sxx, sxy = n+1, sx+x, sy+y, sxx+x*x, sxy+x*y
+	}
+	if d := n*sxx - sx*sx; d != 0 {
+		return (n*sxy - sx*sy) / d
+	}
+	return 0
+}
+
+func (t table) density(d *densityPart) {
+	fmt.Fprintf(t.w, "connections\tRssAnon\tbytes each\tGo heap\tthis tool\n")
+	for _, s := range d.Steps {
+		each, heap := "", ""
+		if s.Conns > 0 {
+			each = fmt.Sprintf("%.0f", s.PerConn)
+		}
+		if s.Heap > 0 {
+			heap = mib(s.Heap)
+		}
+		fmt.Fprintf(t.w, "%d\t%s\t%s\t%s\t%s\n", s.Conns, mib(s.RSSAnon), each, heap, mib(s.Own))
+	}
+	_ = t.w.Flush()
+	t.row("density", fmt.Sprintf("%.0f bytes a connection (slope of RssAnon); this tool %.0f", d.BytesPerConn, d.OwnBytes))
+}

@@ -1,0 +1,238 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/hubbub-chat/hubbub/netpoll"
+)
+
+// maxMessage is the largest frame in bytes taken from a server: a recovered
+// subscription may bring half a megabyte at once.
+const maxMessage = 8 << 20
+
+// fleetConfig is what a fleet is made of.
+type fleetConfig struct {
+	addr    netip.AddrPort // of the server
+	uri     string
+	prefix  string // of room names; empty: one of the run's own
+	layout  layout
+	loops   int
+	payload int // bytes of a message's data
+}
+
+// fleet is all connections of a run. Its methods are the scenario's to call,
+// from one goroutine; they reach the workers by posting to their loops.
+type fleet struct {
+	// immutable
+	clock     clock
+	run       string // the run's id, in every payload
+	payload   int
+	layout    layout
+	dial      netpoll.Dial
+	sources   sources
+	rooms     []room
+	engine    *netpoll.Engine
+	workers   []*worker
+	metronome metronome
+	beating   sync.WaitGroup
+
+	clients []client // each the loop's of its worker
+
+	mu      sync.Mutex
+	dialErr error // the first of them
+}
+
+func newFleet(cfg fleetConfig) (*fleet, error) {
+	f := &fleet{
+		clock:   newClock(),
+		run:     newRunID(),
+		payload: cfg.payload,
+		layout:  cfg.layout,
+		dial:    netpoll.Dial{Addr: cfg.addr, URI: cfg.uri},
+		sources: newSources(cfg.addr.Addr(), cfg.layout.conns),
+		clients: make([]client, cfg.layout.conns),
+	}
+	if cfg.prefix == "" {
+		cfg.prefix = "loadgen-" + f.run + "-"
+	}
+	f.rooms = newRooms(cfg.prefix, cfg.layout.rooms)
+	var err error
+	f.engine, err = netpoll.New(netpoll.Config{
+		Loops: cfg.loops, MaxMessage: maxMessage, HandshakeTimeout: 20 * time.Second,
+		Panicked: func(v any, stack []byte) { panic(fmt.Sprintf("%v\n%s", v, stack)) }, // a bug of ours: results would be wrong
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, loop := range f.engine.Loops() {
+		w := newWorker(f, loop)
+		loop.OnTurn(w.turn)
+		f.workers = append(f.workers, w)
+	}
+	f.metronome.clock = f.clock
+	f.metronome.wake = func() {
+		for _, w := range f.workers {
+			w.loop.Wake()
+		}
+	}
+	f.engine.Start()
+	f.beating.Go(f.metronome.run) // stopped by close
+	return f, nil
+}
+
+func newRunID() string {
+	var b [runIDLen / 2]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return hex.EncodeToString(b[:])
+}
+
+// close drops all connections and ends every goroutine.
+func (f *fleet) close() {
+	f.ask(func(w *worker) { w.ending = true })
+	f.metronome.stop.Store(true)
+	f.beating.Wait()
+	f.engine.Stop()
+}
+
+// ask runs do on every worker's loop, at once, and waits until all have.
+func (f *fleet) ask(do func(*worker)) {
+	var wg sync.WaitGroup
+	for _, w := range f.workers {
+		wg.Add(1)
+		w.loop.Post(func() {
+			defer wg.Done()
+			do(w)
+		})
+	}
+	wg.Wait()
+}
+
+// open begins to open connections first to last-1, rate of them a second.
+func (f *fleet) open(first, last int, rate float64) {
+	p := &plan{pacer: pacer{rate, int64(last - first)}, start: f.clock.now(), first: first}
+	f.metronome.plan.Store(p)
+	f.ask(func(w *worker) { w.opening = task{plan: p} })
+}
+
+// talk begins to follow a plan of messages; nil ends it.
+func (f *fleet) talk(p *plan) {
+	f.metronome.plan.Store(p)
+	f.ask(func(w *worker) { w.talking = task{plan: p} })
+}
+
+// forget empties the latencies of messages and leaves out of them what was
+// due before since. It returns what was there.
+func (f *fleet) forget(since int64) *recorder {
+	sum := f.recorded()
+	f.ask(func(w *worker) { w.rec.forget(since) })
+	return sum
+}
+
+// recorded is the sum of all that the workers recorded.
+func (f *fleet) recorded() *recorder {
+	sum := newRecorder()
+	var mu sync.Mutex
+	f.ask(func(w *worker) {
+		mu.Lock()
+		defer mu.Unlock()
+		sum.merge(w.rec)
+	})
+	return sum
+}
+
+// recent is the latency of deliveries since it was last called.
+func (f *fleet) recent() quantiles {
+	sum := newLatency()
+	var mu sync.Mutex
+	f.ask(func(w *worker) {
+		mu.Lock()
+		defer mu.Unlock()
+		sum.merge(w.rec.recent)
+		w.rec.recent.h.Reset()
+	})
+	return sum.quantiles()
+}
+
+// counts sums the workers' counts.
+func (f *fleet) counts() snapshot {
+	s := snapshot{at: f.clock.now(), bytesIn: f.engine.Stats().BytesIn}
+	var mu sync.Mutex
+	f.ask(func(w *worker) {
+		mu.Lock()
+		defer mu.Unlock()
+		s.add(&w.rec.counts)
+	})
+	return s
+}
+
+// missing sums what connected clients should have got and did not, and what
+// those that only count got too much.
+func (f *fleet) missing() (missing, surplus uint64) {
+	var mu sync.Mutex
+	f.ask(func(w *worker) {
+		m, s := w.missing()
+		mu.Lock()
+		defer mu.Unlock()
+		missing, surplus = missing+m, surplus+s
+	})
+	return missing, surplus
+}
+
+// settle waits, for at most limit, until every message was answered and has
+// arrived, or nobody is left to get it.
+func (f *fleet) settle(ctx context.Context, limit time.Duration, tell *progress) {
+	// An interrupted wait is like one that took too long: the counts tell.
+	_, _ = f.watch(ctx, limit, tell, func(s *snapshot) bool {
+		if s.open() == 0 {
+			return true
+		}
+		if s.unanswered() > 0 {
+			return false
+		}
+		missing, _ := f.missing()
+		return missing == 0
+	})
+}
+
+const watchEvery = 20 * time.Millisecond
+
+// watch waits until done says so, for at most limit. It returns early, with
+// the context's error, when that is cancelled.
+func (f *fleet) watch(ctx context.Context, limit time.Duration, tell *progress, done func(*snapshot) bool) (snapshot, error) {
+	deadline := time.Now().Add(limit)
+	for {
+		s := f.counts()
+		tell.now(f, &s)
+		if done(&s) || !time.Now().Before(deadline) {
+			return s, nil
+		}
+		wait := time.NewTimer(min(watchEvery, time.Until(deadline)))
+		select {
+		case <-ctx.Done():
+			wait.Stop()
+			return s, ctx.Err()
+		case <-wait.C:
+		}
+	}
+}
+
+func (f *fleet) dialFailed(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.dialErr == nil {
+		f.dialErr = err
+	}
+}
+
+// firstDialError is why the first connection that had no socket had none.
+func (f *fleet) firstDialError() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.dialErr
+}

@@ -1,0 +1,56 @@
+package main
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+)
+
+// latency is a histogram of times: 1 µs to 10 min, to three digits. What is
+// outside counts as the nearest of these.
+type latency struct{ h *hdrhistogram.Histogram }
+
+const maxLatency = 10 * time.Minute
+
+func newLatency() latency {
+	return latency{hdrhistogram.New(int64(time.Microsecond), int64(maxLatency), 3)}
+}
+
+func (l latency) record(ns int64) {
+	// Within its bounds a histogram takes every value.
+	_ = l.h.RecordValue(min(max(ns, 0), int64(maxLatency)))
+}
+
+func (l latency) merge(from latency) { l.h.Merge(from.h) } // of the same bounds: drops nothing
+
+// quantiles is what a report says of a latency. Times are in microseconds.
+type quantiles struct {
+	Count int64   `json:"count"`
+	P50   float64 `json:"p50_us"`
+	P90   float64 `json:"p90_us"`
+	P99   float64 `json:"p99_us"`
+	P999  float64 `json:"p99_9_us"`
+	P9999 float64 `json:"p99_99_us"`
+	Max   float64 `json:"max_us"`
+}
+
+func (l latency) quantiles() quantiles {
+	at := func(q float64) float64 { return float64(l.h.ValueAtQuantile(q)) / 1e3 }
+	return quantiles{l.h.TotalCount(), at(50), at(90), at(99), at(99.9), at(99.99), at(100)}
+}
+
+// short writes microseconds in the unit a person would choose.
+func short(us float64) string {
+	switch {
+	case us == 0:
+		return "0"
+	case us < 1e3:
+		return fmt.Sprintf("%.0fµs", us)
+	case us < 1e4:
+		return fmt.Sprintf("%.2fms", us/1e3)
+	case us < 1e6:
+		return fmt.Sprintf("%.1fms", us/1e3)
+	}
+	return fmt.Sprintf("%.2fs", us/1e6)
+}

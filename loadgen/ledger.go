@@ -1,0 +1,86 @@
+package main
+
+// ledger is what became of the messages published to one room, by their
+// number. A byte is kept of each until it is settled.
+type ledger struct {
+	base   uint32 // number of states[0]; all below are settled
+	states []uint8
+	trimAt int
+	unseen uint64 // acknowledged and seen by nobody yet
+}
+
+const (
+	isSent uint8 = 1 << iota
+	isAcked
+	isSeen
+	isRefused // answered with an error: it may be seen ("maybe") or not
+)
+
+// ledgerWindow is how many messages later one that was refused, or never
+// sent, is settled although it may still be seen.
+const ledgerWindow = 1 << 16
+
+func (l *ledger) sent(n uint32)   { l.mark(n, isSent) }
+func (l *ledger) refuse(n uint32) { l.mark(n, isRefused) }
+
+func (l *ledger) ack(n uint32) {
+	if l.mark(n, isAcked)&isSeen == 0 {
+		l.unseen++
+	}
+}
+
+// see is called when the room sees message n for the first time under one
+// offset.
+func (l *ledger) see(n uint32) verdict {
+	if n < l.base {
+		return duplicated
+	}
+	if i := n - l.base; int(i) >= len(l.states) || l.states[i] == 0 {
+		return unexpected // nobody said it
+	}
+	was := l.mark(n, isSeen)
+	switch {
+	case was&isSeen != 0:
+		return duplicated
+	case was&isAcked != 0:
+		l.unseen--
+	}
+	return inOrder
+}
+
+// mark adds to the state of message n and returns what it was. An answer to a
+// message that is already settled changes nothing.
+func (l *ledger) mark(n uint32, bit uint8) (was uint8) {
+	if n < l.base {
+		return isSeen
+	}
+	i := int(n - l.base)
+	for len(l.states) <= i {
+		l.states = append(l.states, 0)
+	}
+	was = l.states[i]
+	l.states[i] |= bit
+	if len(l.states) > max(l.trimAt, trimEntries) {
+		l.trim()
+	}
+	return was
+}
+
+// trim forgets the settled messages at the front.
+func (l *ledger) trim() {
+	i := 0
+	for i < len(l.states) && l.settled(i) {
+		i++
+	}
+	l.states = append(l.states[:0], l.states[i:]...)
+	l.base += uint32(i)
+	l.trimAt = 2 * len(l.states)
+}
+
+func (l *ledger) settled(i int) bool {
+	s := l.states[i]
+	if s&isSeen != 0 {
+		return s&(isAcked|isRefused) != 0
+	}
+	return s&isAcked == 0 && (s == 0 || s&isRefused != 0) && len(l.states)-i > ledgerWindow
+}

@@ -1,0 +1,56 @@
+package main
+
+import (
+	"fmt"
+	"net/netip"
+	"syscall"
+)
+
+// spareFiles are the descriptors a process needs beside its connections:
+// the three standard ones, two per event loop, /proc, the report.
+const spareFiles = 48
+
+// checkFiles tells whether this process may hold so many connections. (The Go
+// runtime has already raised the soft limit to the hard one.)
+func checkFiles(connections int) error {
+	var lim syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &lim); err != nil {
+		return fmt.Errorf("RLIMIT_NOFILE: %w", err)
+	}
+	if need := uint64(connections + spareFiles); need > lim.Max {
+		return usageError(fmt.Sprintf("%d connections need %d open files and RLIMIT_NOFILE allows %d: "+
+			"raise it (ulimit -Hn %d as root, or LimitNOFILE= in systemd), or use at most %d connections a process",
+			connections, need, lim.Max, need, max(0, int(lim.Max)-spareFiles)))
+	}
+	return nil
+}
+
+// perSource is how many connections leave from one address. The kernel has
+// 28,232 ports to give by default, and those of an earlier run may be waiting.
+const perSource = 20_000
+
+// sources are the local addresses that connections are made from, in blocks;
+// none means that the kernel chooses.
+type sources []netip.Addr
+
+// newSources chooses addresses for n connections to a target: on loopback the
+// first few of 127/8, elsewhere the kernel's choice.
+func newSources(target netip.Addr, n int) sources {
+	if !target.Is4() || !target.IsLoopback() || n <= perSource {
+		return nil
+	}
+	var s sources
+	for a := netip.AddrFrom4([4]byte{127, 0, 0, 1}); len(s)*perSource < n; a = a.Next() {
+		s = append(s, a)
+	}
+	return s
+}
+
+// of is the address that connection i leaves from; the zero Addr leaves it to
+// the kernel.
+func (s sources) of(i int) netip.Addr {
+	if len(s) == 0 {
+		return netip.Addr{}
+	}
+	return s[i/perSource%len(s)]
+}

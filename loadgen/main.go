@@ -1,0 +1,80 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+// The exit codes.
+const (
+	exitOK     = 0
+	exitFaults = 1 // the run found something wrong, or could not be done
+	exitUsage  = 2 // a bad flag: nothing was done
+)
+
+// commands are the scenarios.
+type commands struct {
+	Run     runCmd     `cmd:"" help:"Hold connections, publish on a schedule, report latencies and check the order."`
+	Density densityCmd `cmd:"" help:"Open connections in steps and tell the server's memory for each."`
+	Slow    slowCmd    `cmd:"" help:"Let one member of a room stop reading: what do the others notice, and does it recover?"`
+}
+
+// environment is what a scenario gets from outside.
+type environment struct {
+	ctx            context.Context // cancelled by Ctrl-C
+	stdout, stderr io.Writer
+}
+
+// usageError is a flag's value that cannot be.
+type usageError string
+
+func (e usageError) Error() string { return string(e) }
+
+// errFaults is a run that was done and is reported, and was not right.
+var errFaults = errors.New("faults found")
+
+func main() {
+	// The loops and the metronome spend their time in system calls; with no P
+	// to spare, a loop that returns from one would wait for another's.
+	runtime.GOMAXPROCS(max(runtime.NumCPU(), 4))
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends at once
+	os.Exit(execute(environment{ctx, os.Stdout, os.Stderr}, os.Args[1:]))
+}
+
+// execute runs one command line and returns the exit code.
+func execute(env environment, args []string) int {
+	var cli commands
+	parser, err := kong.New(&cli, kong.Name("loadgen"), kong.Writers(env.stdout, env.stderr),
+		kong.Description("Load for chat servers that speak the Centrifuge protocol. Exit code 0: all was right; "+
+			"1: faults were found, or the run could not be done; 2: a bad flag."),
+		kong.UsageOnError(), kong.ConfigureHelp(kong.HelpOptions{Compact: true}))
+	if err != nil {
+		panic(err) // the tags of the commands
+	}
+	line, err := parser.Parse(args)
+	if err != nil {
+		fmt.Fprintf(env.stderr, "loadgen: %v\n", err)
+		return exitUsage
+	}
+	err = line.Run(env)
+	var usage usageError
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.As(err, &usage):
+		fmt.Fprintf(env.stderr, "loadgen: %v\n", err)
+		return exitUsage
+	case !errors.Is(err, errFaults): // those are in the report
+		fmt.Fprintf(env.stderr, "loadgen: %v\n", err)
+	}
+	return exitFaults
+}

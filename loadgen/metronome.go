@@ -1,0 +1,46 @@
+package main
+
+import (
+	"runtime"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+const (
+	shortestBeat = 250 * time.Microsecond // faster plans send several messages in a turn
+	longestBeat  = 10 * time.Millisecond  // when nothing is planned: how often lag is measured
+)
+
+// metronome wakes the event loops when something is due, on the plan's own
+// times where these are not too dense: a timer that is late would show in
+// every latency, which count from the planned time. The loops compare the beat
+// they were woken for with the time it is; that is their lag.
+//
+// It sleeps in nanosleep(2), on a thread of its own, because the runtime's
+// timers end on whole milliseconds.
+type metronome struct {
+	clock clock
+	wake  func()
+
+	// atomic
+	plan atomic.Pointer[plan] // what the loops are following; nil: nothing
+	beat atomic.Int64         // when the last beat was due, clock ns
+	stop atomic.Bool
+}
+
+// run beats until stop is set.
+func (m *metronome) run() {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	for !m.stop.Load() {
+		now := m.clock.now()
+		next := max(m.plan.Load().nextDue(now, longestBeat), now+int64(shortestBeat))
+		for left := next - now; left > 0; left = next - m.clock.now() {
+			ts := syscall.NsecToTimespec(left)
+			_ = syscall.Nanosleep(&ts, nil) // EINTR: the loop looks again
+		}
+		m.beat.Store(next)
+		m.wake()
+	}
+}

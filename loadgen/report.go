@@ -1,0 +1,144 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"strconv"
+	"time"
+)
+
+// report is what is left of a run: for people as a table, for programs as
+// JSON. Times are seconds or, where their name says so, microseconds.
+type report struct {
+	Scenario string    `json:"scenario"`
+	Run      string    `json:"run"`
+	Began    time.Time `json:"began"`
+	Setup    any       `json:"setup"` // the flags
+
+	Interrupted bool `json:"interrupted"`
+
+	Connections connections  `json:"connections"`
+	Messages    *messages    `json:"messages,omitempty"`
+	Check       *check       `json:"check,omitempty"`
+	Density     *densityPart `json:"density,omitempty"`
+	Slow        *slowPart    `json:"slow,omitempty"`
+	Tool        tool         `json:"tool"`
+	Server      *server      `json:"server,omitempty"`
+
+	Faults []string `json:"faults"` // why the exit code is 1; empty: it is 0
+}
+
+// connections is how they were opened and how they ended.
+type connections struct {
+	Wanted    int       `json:"wanted"`
+	Joined    uint64    `json:"joined"`
+	Failed    uint64    `json:"failed"`
+	Closed    uint64    `json:"closed"`
+	Seconds   float64   `json:"seconds"` // until all had joined or failed
+	Handshake quantiles `json:"handshake"`
+	Join      quantiles `json:"join"`
+	Errors    codes     `json:"errors"`
+	Closes    codes     `json:"closes"`
+	Unsubs    codes     `json:"unsubscribed"`
+	DialError string    `json:"dial_error,omitempty"`
+}
+
+// codes are numbers of things by code. JSON wants strings for keys.
+type codes map[string]uint64
+
+func newCodes(m map[uint32]uint64) codes {
+	c := codes{}
+	for code, n := range m {
+		c[strconv.FormatUint(uint64(code), 10)] = n
+	}
+	return c
+}
+
+// messages are rates over the measured time, behind the warm-up and before
+// the drain, and latencies of what was due in it.
+type messages struct {
+	Seconds         float64   `json:"seconds"`
+	SentRate        float64   `json:"sent_per_s"`
+	AckedRate       float64   `json:"acked_per_s"`
+	DeliveredRate   float64   `json:"delivered_per_s"`
+	BytesRate       float64   `json:"received_bytes_per_s"`
+	Ack             quantiles `json:"ack"`
+	AckService      quantiles `json:"ack_service"`
+	Delivery        quantiles `json:"delivery"`
+	DeliveryService quantiles `json:"delivery_service"`
+}
+
+func newMessages(from, to *snapshot, rec *recorder) *messages {
+	seconds := max(float64(to.at-from.at)/1e9, 1e-9)
+	per := func(to, from uint64) float64 { return float64(to-from) / seconds }
+	return &messages{
+		Seconds: seconds, SentRate: per(to.Sent, from.Sent), AckedRate: per(to.Acked, from.Acked),
+		DeliveredRate: per(to.Delivered, from.Delivered), BytesRate: per(to.bytesIn, from.bytesIn),
+		Ack: rec.ack.quantiles(), AckService: rec.ackService.quantiles(),
+		Delivery: rec.delivery.quantiles(), DeliveryService: rec.deliveryService.quantiles(),
+	}
+}
+
+// check is whether it was right, over the whole run.
+type check struct {
+	counts
+	Lost       uint64 `json:"lost"` // deliveries missing after the drain
+	Unanswered uint64 `json:"unanswered"`
+	Sample     int    `json:"sample"` // order was checked on one connection in this many
+}
+
+// tool is what the load generator itself used, over its whole life.
+type tool struct {
+	CPU     float64   `json:"cpu_s"`
+	Seconds float64   `json:"seconds"`
+	Loops   int       `json:"loops"`
+	Lag     quantiles `json:"lag"` // of the event loops' turns
+	RSSAnon int64     `json:"rss_anon_bytes"`
+}
+
+// server is what the server's process used.
+type server struct {
+	ConnectCPU    float64 `json:"connect_cpu_s"`
+	PerConnect    float64 `json:"cpu_us_per_connect"`
+	MeasuredCPU   float64 `json:"measured_cpu_s"`
+	PerCPUSecond  float64 `json:"deliveries_per_cpu_s"`
+	CPUPercent    float64 `json:"measured_cpu_percent"` // of one core
+	RSS           int64   `json:"rss_bytes"`
+	RSSAnon       int64   `json:"rss_anon_bytes"`
+	RSSAnonBefore int64   `json:"rss_anon_before_bytes"`
+}
+
+// judge writes down every reason for exit code 1.
+func (r *report) judge() {
+	r.Faults = []string{}
+	bad := func(n uint64, what string) {
+		if n > 0 {
+			r.Faults = append(r.Faults, fmt.Sprintf("%d %s", n, what))
+		}
+	}
+	c := &r.Connections
+	bad(uint64(c.Wanted)-min(uint64(c.Wanted), c.Joined), "connections never joined")
+	bad(c.Closed, "connections ended by the server")
+	if k := r.Check; k != nil {
+		bad(k.Lost, "deliveries lost")
+		bad(k.Duplicated, "deliveries duplicated")
+		bad(k.Reordered, "deliveries out of order")
+		bad(k.Unexpected, "unexpected messages")
+		bad(k.Refused, "publishes refused")
+		bad(k.Unanswered, "publishes unanswered")
+		bad(k.Unsent, "publishes that could not be sent")
+	}
+	if r.Slow != nil {
+		r.Faults = append(r.Faults, r.Slow.faults()...)
+	}
+}
+
+// save writes the report as JSON.
+func (r *report) save(file string) error {
+	b, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(file, append(b, '\n'), 0o644)
+}

@@ -1,0 +1,131 @@
+package main
+
+import (
+	"strconv"
+	"sync"
+
+	"github.com/hubbub-chat/hubbub/schema"
+)
+
+// room is what is known of one room: the sequence of its messages as all
+// workers together saw them, and the ledger of what was published.
+//
+// A worker's members compare with the worker's own part of the room, without
+// a lock. The part is to the room what a member is to the part: what is new
+// to it, it passes on, once per message and not once per delivery.
+type room struct {
+	// immutable
+	name   string
+	quoted []byte // as a JSON string
+
+	// guarded by mu
+	mu     sync.Mutex
+	seq    sequence
+	ledger ledger
+}
+
+func newRooms(prefix string, n int) []room {
+	rooms := make([]room, n)
+	for i := range rooms {
+		rooms[i].name = prefix + strconv.Itoa(i)
+		rooms[i].quoted = quote(rooms[i].name)
+	}
+	return rooms
+}
+
+// quote is a valid channel name as a JSON string; see checkPrefix for why
+// nothing in it needs escaping.
+func quote(name string) []byte { return []byte(`"` + name + `"`) }
+
+// checkPrefix tells whether names made of it are channels, and plain enough to
+// be compared with the bytes of a message.
+func checkPrefix(prefix string) error {
+	if !plain([]byte(prefix)) {
+		return schema.ErrBadRequest.Because("room prefix is not plain ASCII")
+	}
+	for _, c := range []byte(prefix) {
+		if c == '"' || c == '<' || c == '>' || c == '&' {
+			return schema.ErrBadRequest.Because("room prefix has a character that JSON may escape")
+		}
+	}
+	return schema.CheckChannel(prefix + "1000000")
+}
+
+// observe takes one delivery to r, a reader of the room's own sequence: the
+// verdict on its place, and, when nobody had seen it, on its having been said.
+func (m *room) observe(r *reader, e entry) (place, said verdict) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	place, fresh := m.seq.observe(r, e)
+	if fresh {
+		said = m.ledger.see(uint32(e.id))
+	}
+	return place, said
+}
+
+// note calls f on the ledger.
+func (m *room) note(f func(*ledger, uint32), n uint32) {
+	m.mu.Lock()
+	f(&m.ledger, n)
+	m.mu.Unlock()
+}
+
+// end is the number of messages seen by anybody, unseen of those that were
+// acknowledged and seen by nobody.
+func (m *room) end() (end, unseen uint64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.seq.end(), m.ledger.unseen
+}
+
+// part is one worker's share of a room. It belongs to the worker's loop.
+type part struct {
+	room *room
+	seq  sequence // as the members on this loop saw it
+	self reader   // the part's own position in the room's sequence
+}
+
+// join adds a member whose subscription began behind from. The part itself
+// reads from the beginning, for its members may join at different offsets;
+// what was before a member's own is left out when it is counted.
+func (p *part) join(r *reader, from uint64) {
+	if p.seq.join(r, from); len(p.seq.readers) == 1 {
+		p.room.mu.Lock()
+		p.room.seq.join(&p.self, 0)
+		p.room.mu.Unlock()
+	}
+}
+
+func (p *part) leave(r *reader) {
+	if p.seq.leave(r); len(p.seq.readers) == 0 {
+		p.room.mu.Lock()
+		p.room.seq.leave(&p.self)
+		p.room.mu.Unlock()
+	}
+}
+
+// observe takes one delivery to a member.
+func (p *part) observe(r *reader, e entry) verdict {
+	v, fresh := p.seq.observe(r, e)
+	if !fresh || v != inOrder {
+		if fresh {
+			p.room.observe(&p.self, e)
+		}
+		return v
+	}
+	// That it is late for the part was some member's fault, and counted there.
+	place, said := p.room.observe(&p.self, e)
+	if place == unexpected {
+		return unexpected
+	}
+	return said
+}
+
+// missing is the number of messages that a member of the part should have got
+// and did not: those others on its loop saw, those only other loops saw, and
+// those that were acknowledged and seen by nobody.
+func (p *part) missing(r *reader) uint64 {
+	p.room.mu.Lock()
+	defer p.room.mu.Unlock()
+	return p.seq.missing(r, r.from) + p.room.seq.missing(&p.self, r.from) + p.room.ledger.unseen
+}

@@ -1,0 +1,106 @@
+package main
+
+import (
+	"fmt"
+	"time"
+)
+
+// runCmd is the scenario `run`: rooms that talk.
+type runCmd struct {
+	target
+	Connections int           `help:"Connections to hold (default ${default})." default:"1000" short:"c" json:"connections"`
+	Rooms       int           `help:"Rooms; connection i joins room i mod ROOMS (default ${default})." default:"10" json:"rooms"`
+	Rate        float64       `help:"Messages published a second, in all rooms together; 0: none (default ${default})." default:"100" short:"r" json:"rate"`
+	Talkers     int           `help:"Members of a room that publish, in turn; 0: all (default ${default})." default:"0" json:"talkers"`
+	Payload     int           `help:"Bytes of a message's data, 96 at least (default ${default})." default:"200" json:"payload"`
+	Warmup      time.Duration `help:"Time of publishing before it is measured (default ${default})." default:"2s" json:"warmup_ns"`
+	Duration    time.Duration `help:"Time measured (default ${default})." default:"10s" short:"d" json:"duration_ns"`
+	Drain       time.Duration `help:"How long to wait at the end for what was published (default ${default})." default:"5s" json:"drain_ns"`
+	CountOnly   bool          `help:"Count messages, and decode them on one connection of a room in SAMPLE only: for throughput." json:"count_only"`
+	Sample      int           `help:"With --count-only: how many connections one is decoded of (default ${default})." default:"100" json:"sample"`
+}
+
+func (r *runCmd) layout() layout {
+	l := layout{conns: r.Connections, rooms: r.Rooms, sample: 1}
+	if r.CountOnly {
+		l.sample = r.Sample
+	}
+	return l
+}
+
+func (r *runCmd) check() error {
+	switch {
+	case r.Rooms < 1 || r.Rooms > r.Connections:
+		return usageError("--rooms must be from 1 to --connections")
+	case r.Payload < minPayload || r.Payload > 1<<20:
+		return usageError(fmt.Sprintf("--payload must be from %d to %d bytes", minPayload, 1<<20))
+	case r.Rate < 0 || r.Rate > 1e7:
+		return usageError("--rate must be from 0 to 10,000,000 messages/s")
+	case r.Talkers < 0:
+		return usageError("--talkers must not be below 0")
+	case r.Warmup < 0 || r.Drain < 0 || r.Duration <= 0:
+		return usageError("--duration must be above 0, --warmup and --drain not below")
+	case r.Sample < 1:
+		return usageError("--sample must be above 0")
+	}
+	return nil
+}
+
+// Run is kong's entry.
+func (r *runCmd) Run(env environment) error {
+	if err := r.check(); err != nil {
+		return err
+	}
+	s, err := newSession(env, &r.target, "run", r, r.layout(), r.Payload)
+	if err != nil {
+		return err
+	}
+	if s.join(0, r.Connections) != nil {
+		return s.finish(nil)
+	}
+	connected := s.server()
+
+	// The measured time is that of the plan; the counts at its ends are
+	// taken by a clock of ours and divided by the time between them.
+	start := s.fleet.clock.now()
+	since := start + int64(r.Warmup)
+	s.fleet.forget(since)
+	if r.Rate > 0 {
+		count := int64(r.Rate * (r.Warmup + r.Duration).Seconds())
+		s.fleet.talk(&plan{pacer: pacer{r.Rate, count}, start: start, layout: r.layout(), talkers: r.Talkers})
+	}
+	from, interrupted := s.hold(r.Warmup)
+	cpu := s.server()
+	to := from
+	if !interrupted {
+		to, _ = s.hold(time.Duration(since + int64(r.Duration) - s.fleet.clock.now()))
+	}
+	end := s.server()
+	s.drain(r.Drain)
+
+	s.report.Messages = newMessages(&from, &to, s.fleet.recorded())
+	s.report.Check = s.checked(r.layout().sample)
+	return s.finish(func(rep *report) {
+		if r.ServerPid > 0 {
+			rep.Server = newServer(s.began, connected, cpu, end, rep)
+		}
+	})
+}
+
+// newServer puts the server's usage at the phases' ends in relation to what
+// it did in them.
+func newServer(began, connected, from, to usage, r *report) *server {
+	v := &server{
+		ConnectCPU:  (connected.CPU - began.CPU).Seconds(),
+		MeasuredCPU: max(0, (to.CPU - from.CPU).Seconds()), // it may have died
+		RSS:         to.RSS, RSSAnon: to.RSSAnon, RSSAnonBefore: began.RSSAnon,
+	}
+	if n := r.Connections.Joined; n > 0 {
+		v.PerConnect = v.ConnectCPU / float64(n) * 1e6
+	}
+	if m := r.Messages; m != nil && v.MeasuredCPU > 0 {
+		v.PerCPUSecond = m.DeliveredRate * m.Seconds / v.MeasuredCPU
+		v.CPUPercent = v.MeasuredCPU / m.Seconds * 100
+	}
+	return v
+}

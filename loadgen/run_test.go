@@ -1,0 +1,268 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hubbub-chat/hubbub/netpoll"
+	"github.com/hubbub-chat/hubbub/schema"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// loadgen runs a command line in this process.
+func loadgen(t testing.TB, ctx context.Context, args ...string) (code int, r report, stdout, stderr string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	file := filepath.Join(t.TempDir(), "report.json")
+	code = execute(environment{ctx, &out, &errs}, append(args, "--json", file))
+	if b, err := os.ReadFile(file); err == nil {
+		if err := json.Unmarshal(b, &r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return code, r, out.String(), errs.String()
+}
+
+// shortRun is a run of 120 messages to 9 members of one room.
+func shortRun(url string, more ...string) []string {
+	return append([]string{"run", "--url", url, "-c", "9", "--rooms", "1", "-r", "400",
+		"--warmup", "100ms", "-d", "200ms", "--drain", "300ms", "--join-timeout", "5s"}, more...)
+}
+
+func TestCleanRun(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		frames bool
+		more   []string
+	}{
+		{"one loop", false, nil},
+		{"two loops", true, []string{"--loops", "2"}},
+		{"many rooms", false, []string{"--rooms", "4", "--loops", "2"}},
+		{"one talker", false, []string{"--talkers", "1"}},
+		{"counting", true, []string{"--count-only", "--sample", "4"}},
+		{"counting on two loops", false, []string{"--count-only", "--sample", "9", "--loops", "2"}},
+		{"small payload", false, []string{"--payload", "96"}},
+		{"many in a turn", false, []string{"-r", "5000"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			url, _ := startChat(t, wrong{}, c.frames)
+			code, r, stdout, stderr := loadgen(t, t.Context(), shortRun(url, append(c.more, "--drain", "10s")...)...)
+			if code != exitOK {
+				t.Fatalf("exit code %d\n%s%s", code, stdout, stderr)
+			}
+			k := r.Check
+			if k.Sent < 100 || k.Acked != k.Sent || r.Connections.Joined != 9 {
+				t.Fatalf("counts: %+v", k)
+			}
+			if r.Connections.Handshake.Count != 9 || r.Messages.Delivery.Count == 0 || r.Messages.Ack.Count == 0 {
+				t.Fatalf("latencies: %+v %+v", r.Connections, r.Messages)
+			}
+		})
+	}
+}
+
+const target20 = 20 // the message that mutants are wrong about
+
+func just(m schema.Message) []schema.Message { return []schema.Message{m} }
+
+// mutants are servers that are wrong in one way each.
+var mutants = []struct {
+	name  string
+	wrong func() wrong
+	fault string // in the report
+}{
+	{"drop one", func() wrong {
+		return wrong{deliver: func(n, i int, m schema.Message) []schema.Message {
+			if n == target20 && i == 3 {
+				return nil
+			}
+			return just(m)
+		}}
+	}, "1 deliveries lost"},
+	{"drop the last", func() wrong {
+		return wrong{deliver: func(n, i int, m schema.Message) []schema.Message {
+			if n == 119 && i == 3 {
+				return nil
+			}
+			return just(m)
+		}}
+	}, "1 deliveries lost"},
+	{"duplicate one", func() wrong {
+		return wrong{deliver: func(n, i int, m schema.Message) []schema.Message {
+			if n == target20 && i == 3 {
+				return []schema.Message{m, m}
+			}
+			return just(m)
+		}}
+	}, "1 deliveries duplicated"},
+	{"swap two", func() wrong {
+		var held schema.Message
+		return wrong{deliver: func(n, i int, m schema.Message) []schema.Message {
+			if i == 3 && n == target20 {
+				held = m
+				return nil
+			}
+			if i == 3 && n == target20+1 {
+				return []schema.Message{m, held}
+			}
+			return just(m)
+		}}
+	}, "1 deliveries out of order"},
+	{"ack without storing", func() wrong {
+		return wrong{store: func(n int, m schema.Message) []schema.Message {
+			if n == target20 {
+				return nil
+			}
+			return just(m)
+		}}
+	}, "9 deliveries lost"},
+	{"store twice", func() wrong {
+		return wrong{store: func(n int, m schema.Message) []schema.Message {
+			if n == target20 {
+				again := m
+				again.Offset++
+				return []schema.Message{m, again}
+			}
+			return just(m)
+		}}
+	}, "1 deliveries duplicated"},
+	{"reuse an offset", func() wrong {
+		var last uint64
+		return wrong{store: func(n int, m schema.Message) []schema.Message {
+			if n == target20 {
+				m.Offset = last
+			}
+			last = m.Offset
+			return just(m)
+		}}
+	}, "unexpected messages"},
+	{"another text for one", func() wrong {
+		return wrong{deliver: func(n, i int, m schema.Message) []schema.Message {
+			if n == target20 && i == 3 {
+				m.Data = []byte(`{"text":"hi"}`)
+			}
+			return just(m)
+		}}
+	}, "1 unexpected messages"},
+	{"another room's", func() wrong {
+		return wrong{deliver: func(n, i int, m schema.Message) []schema.Message {
+			if n == target20 && i == 3 {
+				m.Room = "elsewhere"
+			}
+			return just(m)
+		}}
+	}, "1 unexpected messages"},
+	{"refuse one", func() wrong {
+		return wrong{answer: func(n int) *schema.Error {
+			if n == target20 {
+				return schema.ErrTooManyRequests
+			}
+			return nil
+		}}
+	}, "1 publishes refused"},
+	{"close one", func() wrong {
+		return wrong{also: func(_ *chat, r *chatRoom, n int) {
+			if n == target20 {
+				r.members[3].conn.Close(netpoll.Close(schema.CloseSlow))
+			}
+		}}
+	}, "1 connections ended by the server"},
+}
+
+func TestMutants(t *testing.T) {
+	for _, m := range mutants {
+		for _, loops := range []string{"1", "2"} {
+			t.Run(m.name+"/"+loops, func(t *testing.T) {
+				t.Parallel()
+				url, _ := startChat(t, m.wrong(), false)
+				code, r, stdout, _ := loadgen(t, t.Context(), shortRun(url, "--loops", loops)...)
+				if faults := strings.Join(r.Faults, ", "); code != exitFaults || !strings.Contains(faults, m.fault) {
+					t.Fatalf("exit code %d, want the fault %q\n%s", code, m.fault, stdout)
+				}
+			})
+		}
+	}
+}
+
+// TestCountingMutants: without order, numbers still tell.
+func TestCountingMutants(t *testing.T) {
+	for _, m := range mutants[:3] {
+		t.Run(m.name, func(t *testing.T) {
+			url, _ := startChat(t, m.wrong(), false)
+			code, r, stdout, _ := loadgen(t, t.Context(), shortRun(url, "--count-only", "--sample", "9")...)
+			if faults := strings.Join(r.Faults, ", "); code != exitFaults || !strings.Contains(faults, m.fault) {
+				t.Fatalf("exit code %d, want the fault %q\n%s", code, m.fault, stdout)
+			}
+		})
+	}
+}
+
+func TestServerDies(t *testing.T) {
+	url, s := startChat(t, wrong{}, false)
+	go func() { // ends by itself
+		time.Sleep(300 * time.Millisecond)
+		s.engine.Stop()
+	}()
+	began := time.Now()
+	code, r, stdout, _ := loadgen(t, t.Context(), shortRun(url, "-d", "1m")...)
+	if code != exitFaults || r.Connections.Closes["1006"] != 9 || time.Since(began) > 20*time.Second {
+		t.Fatalf("exit code %d after %v\n%s", code, time.Since(began), stdout)
+	}
+}
+
+func TestNoServer(t *testing.T) {
+	code, r, stdout, _ := loadgen(t, t.Context(), shortRun("ws://127.0.0.1:1/")...)
+	if code != exitFaults || r.Connections.Failed != 9 {
+		t.Fatalf("exit code %d\n%s", code, stdout)
+	}
+}
+
+func TestInterrupt(t *testing.T) {
+	url, _ := startChat(t, wrong{}, false)
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	defer cancel()
+	code, r, stdout, _ := loadgen(t, ctx, shortRun(url, "-d", "1m")...)
+	if code != exitOK || !r.Interrupted || r.Check.Acked == 0 {
+		t.Fatalf("exit code %d\n%s", code, stdout)
+	}
+}
+
+func TestBadFlags(t *testing.T) {
+	for _, args := range [][]string{
+		{"run", "--url", "http://x/"},
+		{"run", "--url", "wss://x/"},
+		{"run", "--payload", "95"},
+		{"run", "--rate", "-1"},
+		{"run", "--rate", "x"},
+		{"run", "--rooms", "0"},
+		{"run", "--rooms", "1001"},
+		{"run", "--duration", "0s"},
+		{"run", "--loops", "0"},
+		{"run", "--connections", "0", "--rooms", "0"},
+		{"run", "--connections", "100000000"},
+		{"run", "--room-prefix", "a\"b"},
+		{"run", "--connect-rate", "0"},
+		{"run", "--server-pid", "999999999"},
+		{"run", "--nonsense"},
+		{"density"},
+		{"density", "--server-pid", "1", "--steps", "2,1"},
+		{"slow", "--members", "1"},
+		{"nonsense"},
+		{},
+	} {
+		t.Run(strings.Join(args, " "), func(t *testing.T) {
+			code, _, _, stderr := loadgen(t, t.Context(), args...)
+			if code != exitUsage || strings.Count(stderr, "\n") != 1 {
+				t.Fatalf("exit code %d, said %q", code, stderr)
+			}
+		})
+	}
+}

@@ -1,0 +1,198 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"testing"
+	"time"
+
+	"github.com/centrifugal/protocol"
+
+	"github.com/hubbub-chat/hubbub/netpoll"
+	"github.com/hubbub-chat/hubbub/schema"
+)
+
+// chat is a broadcast server of the least kind, with places where it can be
+// told to be wrong. Everything in it is its one loop's.
+type chat struct {
+	engine *netpoll.Engine
+	rooms  map[string]*chatRoom
+	enc    schema.Encoder
+	wrong  wrong
+	frames bool // several messages in a frame
+}
+
+// wrong is what a server does to its n-th message, from 0; nil: what is right.
+type wrong struct {
+	// store may change the messages that one publish becomes.
+	store func(n int, m schema.Message) []schema.Message
+	// deliver may change the messages that member i of the room is sent.
+	deliver func(n, i int, m schema.Message) []schema.Message
+	// answer may refuse.
+	answer func(n int) *schema.Error
+	// also is done after a message.
+	also func(c *chat, r *chatRoom, n int)
+}
+
+type chatRoom struct {
+	members []*chatClient
+	last    uint64
+	n       int
+	recent  []schema.Message
+}
+
+type chatClient struct {
+	chat *chat
+	conn *netpoll.Conn
+	room *chatRoom
+	dec  schema.Decoder
+	out  []byte
+}
+
+// startChat returns a server's URL.
+func startChat(t testing.TB, w wrong, frames bool) (string, *chat) {
+	t.Helper()
+	s := &chat{rooms: map[string]*chatRoom{}, wrong: w, frames: frames}
+	var err error
+	s.engine, err = netpoll.New(netpoll.Config{
+		Addr:      "127.0.0.1:0",
+		WebSocket: func([]byte) bool { return true },
+		Upgrade: func(r *netpoll.Request) (netpoll.Handler, *netpoll.Reject) {
+			return &chatClient{chat: s, conn: r.Conn()}, nil
+		},
+		Panicked: func(v any, stack []byte) { t.Errorf("server: %v\n%s", v, stack) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.engine.Start()
+	t.Cleanup(s.engine.Stop)
+	return fmt.Sprintf("ws://%s/connection/websocket", s.engine.Addr()), s
+}
+
+func (c *chatClient) Message(_ *netpoll.Conn, _ bool, payload []byte) {
+	c.out = c.out[:0]
+	c.dec.Reset(schema.JSON, payload)
+	for {
+		cmd, err := c.dec.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			c.conn.Close(netpoll.Close(schema.CloseBadRequest))
+			return
+		}
+		c.command(cmd)
+	}
+	c.flush()
+}
+
+func (c *chatClient) say(r *protocol.Reply) {
+	if len(c.out) > 0 {
+		c.out = append(c.out, '\n')
+	}
+	c.out = schema.JSON.AppendReply(c.out, r)
+}
+
+func (c *chatClient) flush() {
+	if len(c.out) > 0 {
+		c.conn.Reply(false, c.out)
+		c.out = c.out[:0]
+	}
+}
+
+func (c *chatClient) command(cmd *protocol.Command) {
+	switch {
+	case cmd.Connect != nil:
+		c.say(&protocol.Reply{Id: cmd.Id, Connect: &protocol.ConnectResult{Client: "x", Ping: 25, Pong: true}})
+	case cmd.Subscribe != nil:
+		c.subscribe(cmd)
+	case cmd.Publish != nil:
+		c.publish(cmd)
+	}
+}
+
+func (c *chatClient) subscribe(cmd *protocol.Command) {
+	s := cmd.Subscribe
+	r := c.chat.rooms[s.Channel]
+	if r == nil {
+		r = new(chatRoom)
+		c.chat.rooms[s.Channel] = r
+	}
+	c.room = r
+	r.members = append(r.members, c)
+	res := &protocol.SubscribeResult{Recoverable: true, Positioned: true, Epoch: "e", Offset: r.last}
+	if s.Recover {
+		res.WasRecovering, res.Recovered, res.Offset = true, true, s.Offset
+		for i := range r.recent {
+			if r.recent[i].Offset > s.Offset {
+				res.Publications = append(res.Publications, schema.Publication(&r.recent[i]))
+			}
+		}
+	}
+	c.say(&protocol.Reply{Id: cmd.Id, Subscribe: res})
+}
+
+func (c *chatClient) publish(cmd *protocol.Command) {
+	s, r := c.chat, c.room
+	n := r.n
+	r.n++
+	if s.wrong.answer != nil {
+		if e := s.wrong.answer(n); e != nil {
+			c.say(&protocol.Reply{Id: cmd.Id, Error: &protocol.Error{Code: e.Code, Message: e.Message}})
+			return
+		}
+	}
+	r.last = schema.NextOffset(r.last, time.Now())
+	m := schema.Message{Room: cmd.Publish.Channel, Offset: r.last, User: "u", Client: "c", Data: append([]byte(nil), cmd.Publish.Data...)}
+	stored := []schema.Message{m}
+	if s.wrong.store != nil {
+		stored = s.wrong.store(n, m)
+	}
+	for _, m := range stored {
+		r.last = max(r.last, m.Offset)
+		r.recent = append(r.recent, m)
+		for i, to := range r.members {
+			send := []schema.Message{m}
+			if s.wrong.deliver != nil {
+				send = s.wrong.deliver(n, i, m)
+			}
+			to.deliver(send)
+		}
+	}
+	c.flush()
+	c.say(&protocol.Reply{Id: cmd.Id, Publish: &protocol.PublishResult{}})
+	if s.wrong.also != nil {
+		s.wrong.also(s, r, n)
+	}
+}
+
+func (c *chatClient) deliver(ms []schema.Message) {
+	var b []byte
+	for i := range ms {
+		if i > 0 {
+			b = append(b, '\n')
+		}
+		if b = c.chat.enc.AppendPush(b, schema.JSON, &ms[i]); !c.chat.frames {
+			c.conn.Reply(false, b)
+			b = b[:0]
+		}
+	}
+	if len(b) > 0 {
+		c.conn.Reply(false, b)
+	}
+}
+
+func (c *chatClient) Drained(*netpoll.Conn) {}
+func (c *chatClient) Tick(*netpoll.Conn)    {}
+func (c *chatClient) Closed(*netpoll.Conn, uint16) {
+	if r := c.room; r != nil {
+		for i, m := range r.members {
+			if m == c {
+				r.members = append(r.members[:i], r.members[i+1:]...)
+				break
+			}
+		}
+	}
+}

@@ -1,0 +1,124 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// session is one run of a scenario: the fleet, the report that grows, and
+// what to measure it against.
+type session struct {
+	env    environment
+	target *target
+	fleet  *fleet
+	tell   *progress
+	report *report
+	began  usage // the server before the first connection
+	own    usage // ourselves then
+}
+
+func newSession(env environment, t *target, scenario string, setup any, l layout, payload int) (*session, error) {
+	cfg, err := t.config(l, payload)
+	if err != nil {
+		return nil, err
+	}
+	s := &session{env: env, target: t, tell: &progress{out: env.stderr}, own: ownUsage()}
+	if t.ServerPid > 0 {
+		if s.began, err = processUsage(t.ServerPid); err != nil {
+			return nil, usageError(fmt.Sprintf("--server-pid: %v", err))
+		}
+	}
+	if s.fleet, err = newFleet(cfg); err != nil {
+		return nil, err
+	}
+	s.report = &report{Scenario: scenario, Run: s.fleet.run, Began: time.Now(), Setup: setup}
+	s.report.Connections.Wanted = l.conns
+	return s, nil
+}
+
+// server reads the server's usage; zeros when it was not asked for, or has
+// died, which the report tells in other ways.
+func (s *session) server() usage {
+	if s.target.ServerPid == 0 {
+		return usage{}
+	}
+	u, _ := processUsage(s.target.ServerPid)
+	return u
+}
+
+// join opens connections up to last and waits until all have joined or
+// failed. The error is that the run was interrupted.
+func (s *session) join(first, last int) error {
+	rate := s.target.ConnectRate
+	began := s.fleet.clock.now()
+	s.fleet.open(first, last, rate)
+	limit := time.Duration(float64(last-first)/rate*1e9) + s.target.JoinTimeout
+	now, err := s.fleet.watch(s.env.ctx, limit, s.tell, func(c *snapshot) bool { return c.settled() >= uint64(last) })
+	if err != nil {
+		s.report.Interrupted = true
+	}
+	s.report.Connections.Seconds += float64(now.at-began) / 1e9
+	return err
+}
+
+// hold waits, telling of progress, for at most d. It ends early when no
+// connection is left; interrupted says that it was cancelled.
+func (s *session) hold(d time.Duration) (now snapshot, interrupted bool) {
+	now, err := s.fleet.watch(s.env.ctx, d, s.tell, func(c *snapshot) bool { return c.open() == 0 })
+	if err != nil {
+		s.report.Interrupted = true
+	}
+	return now, err != nil
+}
+
+// drain ends the talking and waits until everything has arrived.
+func (s *session) drain(limit time.Duration) {
+	s.fleet.talk(nil)
+	ctx := s.env.ctx
+	if ctx.Err() != nil {
+		// Interrupted: what was sent is still worth waiting for a moment.
+		ctx, limit = context.WithoutCancel(ctx), min(limit, time.Second)
+	}
+	s.fleet.settle(ctx, limit, s.tell)
+}
+
+// finish closes the fleet, completes the report and hands it out.
+func (s *session) finish(setup func(*report)) error {
+	f, r := s.fleet, s.report
+	rec := f.recorded()
+	seconds := time.Since(f.clock.base).Seconds()
+	own := ownUsage()
+	f.close()
+	c := &r.Connections
+	c.Joined, c.Failed, c.Closed = rec.Joined, rec.Failed, rec.Closed
+	c.Handshake, c.Join = rec.handshake.quantiles(), rec.join.quantiles()
+	c.Errors, c.Closes, c.Unsubs = newCodes(rec.errors), newCodes(rec.closes), newCodes(rec.unsubs)
+	if err := f.firstDialError(); err != nil {
+		c.DialError = err.Error()
+	}
+	r.Tool = tool{CPU: (own.CPU - s.own.CPU).Seconds(), Seconds: seconds, Loops: len(f.workers),
+		Lag: rec.lag.quantiles(), RSSAnon: own.RSSAnon}
+	if setup != nil {
+		setup(r)
+	}
+	r.judge()
+	err := writeTable(s.env.stdout, r)
+	if s.target.JSON != "" {
+		err = errors.Join(err, r.save(s.target.JSON))
+	}
+	if err == nil && len(r.Faults) > 0 {
+		err = errFaults
+	}
+	return err
+}
+
+// checked sums up the checks at the end of the drain.
+func (s *session) checked(sample int) *check {
+	lost, surplus := s.fleet.missing()
+	k := &check{counts: s.fleet.counts().counts, Lost: lost, Sample: sample}
+	k.Duplicated += surplus
+	k.Unanswered = k.unanswered()
+	return k
+}

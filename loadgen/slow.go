@@ -1,0 +1,145 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/hubbub-chat/hubbub/schema"
+)
+
+// slowCmd is the scenario `slow`: one member of a room stops reading.
+type slowCmd struct {
+	target
+	Members int           `help:"Members of the room, the slow one included (default ${default})." default:"100" json:"members"`
+	Rate    float64       `help:"Messages published a second (default ${default})." default:"400" short:"r" json:"rate"`
+	Payload int           `help:"Bytes of a message's data, 96 at least (default ${default})." default:"2000" json:"payload"`
+	Buffer  int           `help:"Receive buffer of the slow member, bytes (default ${default})." default:"8192" json:"buffer"`
+	Before  time.Duration `help:"Time in which it still reads (default ${default})." default:"5s" json:"before_ns"`
+	Stall   time.Duration `help:"Time in which it does not (default ${default})." default:"10s" json:"stall_ns"`
+	After   time.Duration `help:"Time of publishing after it has come back (default ${default})." default:"5s" json:"after_ns"`
+	Drain   time.Duration `help:"How long to wait at the end for what was published (default ${default})." default:"5s" json:"drain_ns"`
+}
+
+// slowPart is the slow scenario's part of a report.
+type slowPart struct {
+	slowResult
+	Missing uint64    `json:"missing"` // of the slow member, at the end
+	Before  quantiles `json:"delivery_before"`
+	During  quantiles `json:"delivery_during"` // of the others, while one does not read
+}
+
+func (c *slowCmd) check() error {
+	switch {
+	case c.Members < 2:
+		return usageError("--members must be above 1")
+	case c.Rate <= 0 || c.Rate > 1e6:
+		return usageError("--rate must be above 0, and at most 1,000,000 messages/s")
+	case c.Payload < minPayload || c.Payload > 1<<20:
+		return usageError(fmt.Sprintf("--payload must be from %d to %d bytes", minPayload, 1<<20))
+	case c.Buffer < 1:
+		return usageError("--buffer must be above 0")
+	case c.Before <= 0 || c.Stall <= 0 || c.After < 0 || c.Drain < 0:
+		return usageError("--before and --stall must be above 0, --after and --drain not below")
+	}
+	return nil
+}
+
+// Run is kong's entry.
+func (c *slowCmd) Run(env environment) error {
+	if err := c.check(); err != nil {
+		return err
+	}
+	l := layout{conns: c.Members - 1, rooms: 1, sample: 1}
+	s, err := newSession(env, &c.target, "slow", c, l, c.Payload)
+	if err != nil {
+		return err
+	}
+	if s.join(0, l.conns) != nil {
+		return s.finish(nil)
+	}
+	f := s.fleet
+	ctx, end := context.WithCancel(env.ctx)
+	defer end()
+	slow := newSleeper(f, &f.rooms[0], c.Buffer)
+	go slow.run(ctx) // ends with ctx
+	select {
+	case <-slow.joined:
+	case <-slow.done:
+	}
+
+	count := int64(c.Rate * (c.Before + c.Stall + c.After).Seconds())
+	began, start := f.counts(), f.clock.now()
+	f.talk(&plan{pacer: pacer{c.Rate, count}, start: start, layout: l})
+	part := &slowPart{}
+	s.report.Slow = part
+	s.hold(c.Before)
+	part.Before = f.forget(f.clock.now()).delivery.quantiles()
+	slow.asleep.Store(true)
+	s.hold(c.Stall)
+	part.During = f.forget(f.clock.now()).delivery.quantiles()
+	close(slow.wake)
+	to, _ := s.hold(c.After)
+	s.drain(c.Drain)
+	wait, cancel := context.WithTimeout(ctx, c.Drain)
+	slow.catchUp(wait)
+	cancel()
+	s.report.Messages = newMessages(&began, &to, f.recorded())
+	s.report.Check = s.checked(1)
+	end()
+	<-slow.done
+	part.slowResult, part.Missing = slow.result, slow.missing()
+	return s.finish(nil)
+}
+
+// catchUp waits until the sleeper has everything, or has ended.
+func (s *sleeper) catchUp(ctx context.Context) {
+	tick := time.NewTicker(watchEvery)
+	defer tick.Stop()
+	for s.missing() > 0 {
+		select {
+		case <-tick.C:
+		case <-s.done:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// exact reports whether the slow member got every message once and in order.
+func (p *slowPart) exact() bool {
+	return p.Recovered && p.Missing+p.Duplicated+p.Reordered+p.Unexpected == 0
+}
+
+func (p *slowPart) faults() (f []string) {
+	if p.Error != "" {
+		f = append(f, "slow member: "+p.Error)
+	}
+	if p.CloseCode != int(schema.CloseSlow.Code) {
+		f = append(f, fmt.Sprintf("slow member: close code %d instead of %d", p.CloseCode, schema.CloseSlow.Code))
+	}
+	if !p.exact() {
+		f = append(f, "slow member: recovery was not exact")
+	}
+	return f
+}
+
+func (t table) slow(p *slowPart) {
+	ended := fmt.Sprintf("closed with %d %s", p.CloseCode, p.CloseReason)
+	switch p.CloseCode {
+	case 0:
+		ended = "was not closed"
+	case 1006:
+		ended = "ended without a close frame (1006)"
+	}
+	t.row("slow member", ended, p.Error)
+	t.row("  recovery", fmt.Sprintf("recovered: %t", p.Recovered), fmt.Sprintf("%d publications in the reply", p.InReply),
+		fmt.Sprintf("caught up in %s", short(p.CaughtUp*1e6)))
+	exact := "exact"
+	if !p.exact() {
+		exact = fmt.Sprintf("NOT exact: missing %d, duplicated %d, reordered %d, unexpected %d",
+			p.Missing, p.Duplicated, p.Reordered, p.Unexpected)
+	}
+	t.row("", exact)
+}

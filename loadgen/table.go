@@ -1,0 +1,139 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"text/tabwriter"
+)
+
+// table writes a report for people.
+type table struct{ w *tabwriter.Writer }
+
+func writeTable(out io.Writer, r *report) error {
+	t := table{tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)}
+	t.row("scenario", r.Scenario, "run "+r.Run, interrupted(r.Interrupted))
+	t.connections(&r.Connections)
+	if r.Messages != nil {
+		t.messages(r.Messages)
+	}
+	t.latencies(r)
+	if r.Slow != nil {
+		t.slow(r.Slow)
+	}
+	if r.Density != nil {
+		t.density(r.Density)
+	}
+	if r.Check != nil {
+		t.check(r.Check)
+	}
+	t.row("tool", fmt.Sprintf("CPU %.2f s of %.1f s, %d loops", r.Tool.CPU, r.Tool.Seconds, r.Tool.Loops),
+		"lag p99 "+short(r.Tool.Lag.P99)+" max "+short(r.Tool.Lag.Max), "RssAnon "+mib(r.Tool.RSSAnon))
+	if r.Server != nil {
+		t.server(r.Server)
+	}
+	verdict := "ok"
+	if len(r.Faults) > 0 {
+		verdict = "FAILED: " + strings.Join(r.Faults, ", ")
+	}
+	t.row("result", verdict)
+	return t.w.Flush()
+}
+
+func interrupted(yes bool) string {
+	if yes {
+		return "interrupted"
+	}
+	return ""
+}
+
+// row writes a name and what follows it; empty cells are left out.
+func (t table) row(name string, cells ...string) {
+	cells = slices.DeleteFunc(cells, func(c string) bool { return c == "" })
+	// One column beside the name: the latencies alone are lined up further.
+	fmt.Fprintf(t.w, "%s\t%s\n", name, strings.Join(cells, "  ")) // Flush has the error
+}
+
+func (t table) connections(c *connections) {
+	rate := ""
+	if c.Seconds > 0 {
+		rate = fmt.Sprintf("in %.2f s (%.0f/s)", c.Seconds, float64(c.Joined)/c.Seconds)
+	}
+	t.row("connections", fmt.Sprintf("%d of %d joined", c.Joined, c.Wanted), rate,
+		some(c.Failed, "failed"), some(c.Closed, "closed"), c.DialError)
+	t.codes("error replies", c.Errors)
+	t.codes("closes by code", c.Closes)
+	t.codes("unsubscribed by code", c.Unsubs)
+}
+
+func some(n uint64, what string) string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d %s", n, what)
+}
+
+func (t table) codes(name string, c codes) {
+	var cells []string
+	for _, code := range slices.Sorted(maps.Keys(c)) {
+		cells = append(cells, fmt.Sprintf("%s: %d", code, c[code]))
+	}
+	if len(cells) > 0 {
+		t.row(name, cells...)
+	}
+}
+
+func (t table) messages(m *messages) {
+	t.row("messages", fmt.Sprintf("%.1f s measured", m.Seconds), fmt.Sprintf("sent %.1f/s", m.SentRate),
+		fmt.Sprintf("acked %.1f/s", m.AckedRate))
+	t.row("deliveries", fmt.Sprintf("%.0f/s", m.DeliveredRate), fmt.Sprintf("%.2f MB/s", m.BytesRate/1e6))
+}
+
+func (t table) latencies(r *report) {
+	_ = t.w.Flush()
+	fmt.Fprintf(t.w, "\nlatency\tcount\tp50\tp90\tp99\tp99.9\tp99.99\tmax\n")
+	line := func(name string, q quantiles) {
+		if q.Count > 0 {
+			fmt.Fprintf(t.w, "%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s\n", name, q.Count,
+				short(q.P50), short(q.P90), short(q.P99), short(q.P999), short(q.P9999), short(q.Max))
+		}
+	}
+	line("tcp+handshake", r.Connections.Handshake)
+	line("connect+subscribe", r.Connections.Join)
+	if m := r.Messages; m != nil {
+		line("publish ack", m.Ack)
+		line("  from actual send", m.AckService)
+		line("delivery", m.Delivery)
+		line("  from actual send", m.DeliveryService)
+	}
+	if s := r.Slow; s != nil {
+		line("delivery before", s.Before)
+		line("delivery during", s.During)
+	}
+	fmt.Fprintln(t.w)
+	_ = t.w.Flush() // the last Flush has the error
+}
+
+func (t table) check(c *check) {
+	t.row("publishes", fmt.Sprintf("%d sent", c.Sent), fmt.Sprintf("%d acked", c.Acked), some(c.Refused, "refused"),
+		some(c.Unanswered, "unanswered"), some(c.Unsent, "unsent"), some(c.Late, "sent late"))
+	how := "order checked on every connection"
+	if c.Sample > 1 {
+		how = fmt.Sprintf("order checked on 1 connection in %d, numbers on all", c.Sample)
+	}
+	t.row("check", fmt.Sprintf("%d deliveries: lost %d, duplicated %d, reordered %d, unexpected %d",
+		c.Delivered, c.Lost, c.Duplicated, c.Reordered, c.Unexpected), "("+how+")")
+}
+
+func (t table) server(s *server) {
+	t.row("server", fmt.Sprintf("CPU %.2f s to connect (%.0f µs each)", s.ConnectCPU, s.PerConnect))
+	if s.MeasuredCPU > 0 {
+		t.row("", fmt.Sprintf("CPU %.2f s measured (%.0f%% of a core), %.0f deliveries per CPU second",
+			s.MeasuredCPU, s.CPUPercent, s.PerCPUSecond))
+	}
+	t.row("", fmt.Sprintf("RSS %s, RssAnon %s (%s before)", mib(s.RSS), mib(s.RSSAnon), mib(s.RSSAnonBefore)))
+}
+
+func mib(bytes int64) string { return fmt.Sprintf("%.1f MiB", float64(bytes)/(1<<20)) }
