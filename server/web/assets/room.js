@@ -1,0 +1,183 @@
+// A room: one subscription, its timeline and its outbox.
+//
+// The timeline has no gap because of the order of things: first subscribed, then
+// the newest page of history, and what arrives live meanwhile waits beside it and
+// is merged by offset. After a cut the SDK recovers; where the server says that
+// it could not (recovered: false), the page is loaded anew and replaces the old.
+
+import { kindOf, toMessage } from './message.js';
+import { Outbox } from './outbox.js';
+import { Timeline } from './timeline.js';
+
+const PAGE = 50;
+const KEEP = 400; // messages kept when a room that nobody scrolls in grows beyond LIMIT
+const LIMIT = 600;
+const RELOAD_DELAY_MS = 1500;
+
+export class Room extends EventTarget {
+  name;
+  timeline = new Timeline();
+  outbox;
+  state = 'joining'; // joining, live, refused
+  reason = '';
+  unread = 0;
+  draft = '';
+  loading = false;
+  loaded = false;
+  hasOlder = false;
+  loadingOlder = false;
+  sub;
+
+  #connection;
+  #epoch = '';
+  #oldest = 0; // offset of the oldest publication loaded, also of one that shows nothing
+  #olderNotBefore = 0;
+  #opened = false;
+  #turn = 0; // a load that finds another number here is out of date
+  #meanwhile = []; // publications that arrived while the first page was loading
+
+  constructor(connection, name) {
+    super();
+    this.name = name;
+    this.#connection = connection;
+    this.outbox = new Outbox(name, {
+      publish: (data) => this.sub.publish(data),
+      isOpen: () => this.isLive && this.loaded,
+      changed: () => this.#emit('messages'),
+    });
+    this.sub = connection.subscription(name);
+    this.sub.on('subscribed', (ctx) => this.#subscribed(ctx));
+    this.sub.on('subscribing', () => this.#become('joining'));
+    this.sub.on('unsubscribed', (ctx) => this.#unsubscribed(ctx));
+    this.sub.on('publication', (pub) => this.#publication(pub));
+    this.sub.on('join', () => this.#emit('presence'));
+    this.sub.on('leave', () => this.#emit('presence'));
+    this.sub.subscribe();
+  }
+
+  get isLive() { return this.state === 'live'; }
+
+  // open is called when the room comes on the screen. Rooms that stay in the
+  // sidebar only count what they miss; history is read at the first opening.
+  open() {
+    this.unread = 0;
+    if (this.#opened) return;
+    this.#opened = true;
+    if (this.isLive) this.#load();
+  }
+
+  close() {
+    this.#turn += 1;
+    this.#connection.forget(this.sub);
+  }
+
+  rejoin() { this.sub.subscribe(); }
+
+  send(text) {
+    this.outbox.add(text);
+    this.#emit('messages');
+  }
+
+  async loadOlder() {
+    if (!this.loaded || !this.hasOlder || this.loadingOlder || Date.now() < this.#olderNotBefore) return;
+    this.loadingOlder = true;
+    const turn = this.#turn;
+    this.#emit('loading');
+    try {
+      const page = await this.sub.history({ limit: PAGE, reverse: true, since: { offset: this.#oldest, epoch: this.#epoch } });
+      if (turn === this.#turn) this.#takePage(page.publications);
+    } catch {
+      // The next scrolling or painting asks again, but not at sixty times a second.
+      this.#olderNotBefore = Date.now() + RELOAD_DELAY_MS;
+    } finally {
+      this.loadingOlder = false;
+      this.#emit('messages');
+    }
+  }
+
+  // trim is called when the newest messages are on the screen: nobody looks at the old ones.
+  trim() {
+    if (this.timeline.size <= LIMIT || this.timeline.trim(KEEP) === 0) return;
+    this.#oldest = this.timeline.oldest;
+    this.hasOlder = true;
+  }
+
+  #subscribed(ctx) {
+    this.#epoch = ctx.streamPosition?.epoch ?? '';
+    this.#become('live');
+    if (!this.#opened) return;
+    if (this.loaded && ctx.wasRecovering && ctx.recovered) this.outbox.opened();
+    else this.#load();
+  }
+
+  #unsubscribed(ctx) {
+    this.#turn += 1;
+    this.loading = false;
+    this.reason = ctx.reason;
+    this.#become('refused');
+  }
+
+  #become(state) {
+    this.state = state;
+    this.#emit('state');
+  }
+
+  // load reads the newest page and puts it in the place of whatever was loaded.
+  async #load() {
+    const turn = ++this.#turn;
+    this.loading = true;
+    this.#meanwhile = [];
+    this.#emit('loading');
+    let page;
+    try {
+      page = await this.sub.history({ limit: PAGE, reverse: true });
+    } catch {
+      if (turn !== this.#turn) return;
+      // A lost connection loads at the next subscribed; for a refusal (history
+      // briefly not to be had, say) ask again.
+      setTimeout(() => { if (turn === this.#turn && this.isLive) this.#load(); }, RELOAD_DELAY_MS);
+      return;
+    }
+    if (turn !== this.#turn) return;
+    this.timeline.clear();
+    this.#oldest = 0;
+    this.#takePage(page.publications);
+    this.#meanwhile.forEach((pub) => this.#take(pub));
+    this.#meanwhile = [];
+    this.loading = false;
+    this.loaded = true;
+    this.outbox.opened();
+    this.#emit('messages');
+  }
+
+  #takePage(publications) {
+    this.hasOlder = publications.length >= PAGE;
+    if (publications.length > 0) this.#oldest = publications.at(-1).offset;
+    publications.forEach((pub) => this.#take(pub));
+  }
+
+  #publication(pub) {
+    if (this.loading) this.#meanwhile.push(pub);
+    else if (this.loaded) this.#take(pub);
+    if (kindOf(pub) === 'message' && !this.#connection.isOwn(pub.info?.client)) this.unread += 1;
+    this.#emit('messages');
+  }
+
+  #take(pub) {
+    const kind = kindOf(pub);
+    if (kind === 'change') {
+      const { of, type, text } = pub.data;
+      this.timeline.change({ of, offset: pub.offset, deleted: type === 'delete', text });
+    }
+    if (kind !== 'message') return;
+    const message = toMessage(pub);
+    message.own = this.#connection.isOwn(message.client);
+    // Only a publication from a connection of ours settles what was typed here:
+    // a nonce alone can be copied by anyone in the room.
+    const entry = message.own && message.nonce ? this.outbox.take(message.nonce) : undefined;
+    if (entry) message.key = entry.key; // the screen keeps the element it has
+    this.timeline.insert(message);
+  }
+
+  #emit(type) { this.dispatchEvent(new Event(type)); }
+}
