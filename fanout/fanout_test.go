@@ -135,12 +135,13 @@ func (w *world) publish(room, data string) {
 	}
 }
 
-func (w *world) join(shard int, room *Room, peer Peer) *Member {
+func (w *world) join(shard int, room *Room, peer Peer) (*Member, uint64) {
 	m := new(Member)
-	if !w.hub.Shard(shard).Join(room, schema.JSON, m, peer) {
+	position, ok := w.hub.Shard(shard).Join(room, schema.JSON, m, peer)
+	if !ok {
 		w.t.Fatalf("room %s is gone", room.Name())
 	}
-	return m
+	return m, position
 }
 
 // fakePeer takes as much as its window allows.
@@ -203,10 +204,10 @@ func TestDelivery(t *testing.T) {
 	w.commit()
 	room := w.open("lobby")
 	a, b := &fakePeer{window: -1}, &fakePeer{window: -1}
-	ma := w.join(0, room, a)
-	mb := w.join(1, room, b)
-	if ma.Position() != room.Top() || mb.Position() != room.Top() {
-		t.Fatalf("members begin after %d and %d, the room is at %d", ma.Position(), mb.Position(), room.Top())
+	ma, pa := w.join(0, room, a)
+	_, pb := w.join(1, room, b)
+	if pa != room.Top() || pb != room.Top() {
+		t.Fatalf("members begin after %d and %d, the room is at %d", pa, pb, room.Top())
 	}
 	w.publish("lobby", `1`)
 	w.publish("lobby", `2`)
@@ -376,8 +377,8 @@ func model(t *testing.T, r *rand.Rand) {
 			if r.IntN(3) == 0 {
 				p.window = r.IntN(2000)
 			}
-			m := &modelMember{Member: w.join(r.IntN(2), w.open(room), p), peer: p, room: room}
-			m.from = m.Position()
+			m := &modelMember{peer: p, room: room}
+			m.Member, m.from = w.join(r.IntN(2), w.open(room), p)
 			if r.IntN(3) == 0 {
 				m.catching = true
 				m.Pause()
@@ -422,18 +423,21 @@ func model(t *testing.T, r *rand.Rand) {
 
 // catchUp ends a pause, reading what the log lost.
 func (m *modelMember) catchUp(w *world) {
-	for m.catching && !m.Resume() {
+	for m.catching {
+		position, live := m.Resume()
+		if m.catching = !live; live {
+			return
+		}
 		have := m.from
 		if n := len(m.caught); n > 0 {
 			have = m.caught[n-1]
 		}
 		for _, msg := range w.stored[m.room] {
-			if msg.Offset > have && msg.Offset <= m.Position() {
+			if msg.Offset > have && msg.Offset <= position {
 				m.caught = append(m.caught, msg.Offset)
 			}
 		}
 	}
-	m.catching = false
 }
 
 func (m *modelMember) check(t *testing.T, w *world) {

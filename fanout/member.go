@@ -36,26 +36,23 @@ func (m *Member) Room() *Room {
 // Peer is the connection the member was made with.
 func (m *Member) Peer() Peer { return m.peer }
 
-// Position is the offset the member's live messages begin after.
-func (m *Member) Position() uint64 { return m.part.last }
-
 // Pause keeps live messages in the log until Resume: the member is catching
 // up with older ones.
 func (m *Member) Pause() { m.paused, m.lost = true, false }
 
 // Resume ends Pause. It returns false when more was published meanwhile than
-// the log holds: the member then stands at the new Position, still paused,
-// and has to catch up with what lies before that.
-func (m *Member) Resume() bool {
+// the log holds: the member then stands, still paused, behind the returned
+// offset, and has to catch up with what lies before that.
+func (m *Member) Resume() (position uint64, live bool) {
 	if m.lost {
 		m.lost = false
 		m.part.seal()
 		m.cursor = m.part.log.end()
-		return false
+		return m.part.last, false
 	}
 	m.paused = false
 	m.part.markDirty()
-	return true
+	return 0, true
 }
 
 // Drained writes what gathered while the peer was blocked, or what has not

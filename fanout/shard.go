@@ -126,19 +126,19 @@ func (s *Shard) Drain() {
 	s.unsealed = s.unsealed[:0]
 }
 
-// Join makes m a member of a room, with its live messages beginning after
-// Position. It returns false when the room has been forgotten since it was
+// Join makes m a member of a room. Its live messages begin after the returned
+// position. It returns false when the room has been forgotten since it was
 // opened: open it again. On the loop only.
 //
 // The inbox is drained first. A client that comes back from another loop may
-// have seen there what still waits in the inbox here; draining puts Position
-// at or behind everything that anybody has seen.
-func (s *Shard) Join(r *Room, c schema.Codec, m *Member, peer Peer) bool {
+// have seen there what still waits in the inbox here; draining puts the
+// position at or behind everything that anybody has seen.
+func (s *Shard) Join(r *Room, c schema.Codec, m *Member, peer Peer) (position uint64, ok bool) {
 	s.Drain()
 	r.mu.Lock()
 	if r.gone {
 		r.mu.Unlock()
-		return false
+		return 0, false
 	}
 	p := r.parts[s.slot(c)]
 	if p == nil {
@@ -151,7 +151,7 @@ func (s *Shard) Join(r *Room, c schema.Codec, m *Member, peer Peer) bool {
 	r.mu.Unlock()
 	s.members.Add(1)
 	p.add(m, peer)
-	return true
+	return p.last, true
 }
 
 func (s *Shard) takeBuffer() []byte {

@@ -2,6 +2,7 @@ package netpoll
 
 import (
 	"encoding/binary"
+	"math"
 	"net/netip"
 	"syscall"
 
@@ -373,6 +374,22 @@ func (c *Conn) Close(cl Close) {
 	o := c.queue()
 	o.buf = c.appendFrame(o.buf, ws.OpClose, ws.NewCloseFrameBody(ws.StatusCode(cl.Code), cl.Reason))
 	c.close(cl.Code)
+	if c.blocked {
+		c.hasten()
+	}
+}
+
+// hasten gives the last bytes of a peer that does not read to the kernel: it
+// keeps them when the socket is closed, so the peer finds the close frame
+// whenever it comes back. The socket is full, so it gets more room first; the
+// kernel cuts that to wmem_max. Where it refuses, the bytes wait as others do.
+func (c *Conn) hasten() {
+	fd := int(c.fd)
+	_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, math.MaxInt32)
+	if size, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF); err == nil && c.out != nil {
+		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, size+4*len(c.out.rest()))
+	}
+	c.push()
 }
 
 // close enters stateClosing; the last frame is queued.

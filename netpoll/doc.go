@@ -5,7 +5,7 @@
 // Conn. Protocol without policy: who may connect, and what a message means,
 // is the Handler's.
 //
-// Goroutines: one per Loop, and one that accepts. Everything about a Conn
+// Goroutines: one per Loop. Everything about a Conn
 // (its reads, its Handler's calls, its writes, its end) happens on its Loop's
 // goroutine, so a Conn needs no lock, a Handler's calls never overlap, and
 // Closed comes after everything else. Other goroutines reach a Conn through

@@ -72,6 +72,7 @@ type Engine struct {
 	next   atomic.Uint32
 	conns  atomic.Int64 // open sockets of all loops
 
+	started  bool
 	wg       sync.WaitGroup
 	stopOnce sync.Once
 }
@@ -99,6 +100,9 @@ func New(cfg Config) (*Engine, error) {
 }
 
 func (e *Engine) abandon() {
+	if e.listen != nil {
+		e.listen.close()
+	}
 	for _, l := range e.loops {
 		l.closeDescriptors()
 	}
@@ -106,11 +110,12 @@ func (e *Engine) abandon() {
 
 // Start runs the loops and begins to accept.
 func (e *Engine) Start() {
+	e.started = true
+	if e.listen != nil {
+		e.listen.watch(e.loops[0])
+	}
 	for _, l := range e.loops {
 		e.wg.Go(l.run) // stopped by Stop
-	}
-	if e.listen != nil {
-		e.wg.Go(e.listen.run) // stopped by StopAccepting
 	}
 }
 
@@ -120,7 +125,7 @@ func (e *Engine) Addr() net.Addr {
 	if e.listen == nil {
 		return nil
 	}
-	return e.listen.tcp.Addr()
+	return e.listen.addr
 }
 
 // HTTP is the listener of everything that is not a WebSocket: give it to an
@@ -150,18 +155,22 @@ func (e *Engine) Stats() Stats {
 	return s
 }
 
-// StopAccepting closes the listener; connections stay.
+// StopAccepting closes the listener, soon; connections stay.
 func (e *Engine) StopAccepting() {
 	if e.listen != nil {
-		e.listen.close()
+		e.loops[0].Post(e.listen.close)
 	}
 }
 
 // Stop ends the engine: it stops accepting, drops the connections there still
 // are without a close frame (their Handlers are told), and returns when every
-// goroutine is gone.
+// goroutine is gone. An engine that was never started is given up.
 func (e *Engine) Stop() {
 	e.stopOnce.Do(func() {
+		if !e.started {
+			e.abandon()
+			return
+		}
 		e.StopAccepting()
 		for _, l := range e.loops {
 			l.Post(l.stop)

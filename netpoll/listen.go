@@ -9,7 +9,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -17,22 +16,34 @@ import (
 // listener accepts sockets and deals them to the loops. It bypasses
 // net.Conn, which would cost each connection a descriptor twice, its
 // addresses, and a place in the runtime's own epoll set.
+//
+// The first loop accepts, between its other events, and deals the sockets out
+// in turn. (Rejected: a goroutine that accepts, which costs a wake-up of
+// itself and one of the loop for every connection; a listener per loop with
+// SO_REUSEPORT, which lets a second server bind the same address unnoticed;
+// the listener in every loop's set, which wakes them all or always the same.)
 type listener struct {
 	engine *Engine
-	tcp    *net.TCPListener
-	file   *os.File // tcp's socket once more: a TCPListener lets nobody wait on its descriptor
+	addr   net.Addr
 	http   *httpListener
+
+	// owned by the first loop once that runs
+	fd     int  // -1 when closed
+	paused bool // out of descriptors: not in the epoll set until the next tick
 
 	accepted, refused atomic.Uint64
 }
 
+const (
+	listenSlot    = -1 // the listener's place in epoll events
+	acceptAtOnce  = 64 // then the loop looks after its connections
+	listenBacklog = 4096
+)
+
 func newListener(e *Engine, addr string) (*listener, error) {
 	lc := net.ListenConfig{Control: func(_, _ string, rc syscall.RawConn) error {
 		var err error
-		if cerr := rc.Control(func(fd uintptr) {
-			// Linux hands these down to accepted sockets: no call for each.
-			err = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
-		}); cerr != nil {
+		if cerr := rc.Control(func(fd uintptr) { err = setSocketOptions(int(fd)) }); cerr != nil {
 			return cerr
 		}
 		return err
@@ -41,65 +52,92 @@ func newListener(e *Engine, addr string) (*listener, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer ln.Close() //nolint:errcheck // the duplicate goes on listening
 	tcp, ok := ln.(*net.TCPListener)
 	if !ok {
 		return nil, fmt.Errorf("listen on %s: %w", addr, errNotTCP)
 	}
-	file, err := tcp.File()
+	rc, err := tcp.SyscallConn()
 	if err != nil {
-		_ = tcp.Close()
 		return nil, err
 	}
-	return &listener{engine: e, tcp: tcp, file: file, http: newHTTPListener(tcp.Addr())}, nil
+	fd := -1
+	if cerr := rc.Control(func(s uintptr) { fd, err = unix.FcntlInt(s, unix.F_DUPFD_CLOEXEC, 0) }); cerr != nil || err != nil {
+		return nil, errors.Join(cerr, err)
+	}
+	// The backlog may be set again; the kernel cuts it to somaxconn.
+	if err := unix.Listen(fd, listenBacklog); err != nil {
+		_ = unix.Close(fd)
+		return nil, os.NewSyscallError("listen", err)
+	}
+	return &listener{engine: e, addr: tcp.Addr(), fd: fd, http: newHTTPListener(tcp.Addr())}, nil
 }
 
-// run accepts until the listener is closed. It waits in the runtime's poller
-// and then takes all there are.
-func (ln *listener) run() {
-	rc, err := ln.file.SyscallConn()
-	if err != nil {
-		return // closed before it began
+// notSentLowat is how many bytes the kernel takes beyond what is on its way.
+// Without it a reader that stops fills megabytes of kernel memory first.
+const notSentLowat = 128 << 10
+
+// setSocketOptions sets what Linux hands down from a listener to the sockets
+// it accepts: that saves the calls for each.
+func setSocketOptions(fd int) error {
+	if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
+		return os.NewSyscallError("setsockopt", err)
 	}
-	for {
-		var errno error
-		err := rc.Read(func(fd uintptr) bool {
-			errno = ln.acceptAll(int(fd))
-			return !errors.Is(errno, unix.EAGAIN)
-		})
-		if err != nil {
-			return // closed
-		}
-		if errno != nil {
-			// Out of descriptors or memory: the backlog can wait a little.
-			time.Sleep(10 * time.Millisecond)
-		}
-	}
+	return os.NewSyscallError("setsockopt", unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, notSentLowat))
 }
 
-func (ln *listener) acceptAll(fd int) error {
-	for {
-		s, _, err := unix.Accept4(fd, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
-		if errors.Is(err, unix.EINTR) || errors.Is(err, unix.ECONNABORTED) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		if ln.engine.conns.Add(1) > int64(ln.engine.cfg.MaxConns) {
-			ln.engine.conns.Add(-1)
-			ln.refused.Add(1)
-			_, _ = unix.Write(s, errorResponse(503, "server is full")) // best effort: it is new, so it has room
-			_ = unix.Close(s)
-			continue
-		}
-		ln.accepted.Add(1)
-		ln.engine.pick().adopt(s)
+// watch puts the listener into the first loop's set.
+func (ln *listener) watch(l *Loop) {
+	slot := int32(listenSlot)
+	ev := unix.EpollEvent{Events: unix.EPOLLIN, Fd: slot}
+	if ln.fd >= 0 && unix.EpollCtl(l.epfd, unix.EPOLL_CTL_ADD, ln.fd, &ev) == nil {
+		ln.paused = false
 	}
 }
 
+// accept takes what is waiting. On the first loop only.
+func (ln *listener) accept(l *Loop) {
+	for range acceptAtOnce {
+		fd, _, err := unix.Accept4(ln.fd, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+		switch {
+		case err == nil:
+			ln.deal(l, fd)
+		case errors.Is(err, unix.EINTR), errors.Is(err, unix.ECONNABORTED):
+		case errors.Is(err, unix.EAGAIN):
+			return
+		default:
+			// Out of descriptors or memory: the backlog waits until the next
+			// tick, instead of waking the loop again and again.
+			_ = unix.EpollCtl(l.epfd, unix.EPOLL_CTL_DEL, ln.fd, nil)
+			ln.paused = true
+			return
+		}
+	}
+}
+
+// deal gives a new socket to a loop, or refuses it.
+func (ln *listener) deal(l *Loop, fd int) {
+	if ln.engine.conns.Add(1) > int64(ln.engine.cfg.MaxConns) {
+		ln.engine.conns.Add(-1)
+		ln.refused.Add(1)
+		_, _ = unix.Write(fd, errorResponse(503, "server is full")) // best effort: it is new, so it has room
+		_ = unix.Close(fd)
+		return
+	}
+	ln.accepted.Add(1)
+	if to := ln.engine.pick(); to != l {
+		to.adopt(fd)
+	} else {
+		l.add(fd, stateHead, nil)
+	}
+}
+
+// close ends listening; on the first loop, or before it runs.
 func (ln *listener) close() {
-	_ = ln.tcp.Close()
-	_ = ln.file.Close()
+	if ln.fd >= 0 {
+		_ = unix.Close(ln.fd)
+		ln.fd = -1
+	}
 	_ = ln.http.Close()
 }
 

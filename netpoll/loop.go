@@ -14,6 +14,7 @@ import (
 const (
 	readBufferSize = 64 << 10
 	maxEvents      = 512
+	eventSlot      = 0  // the eventfd's place in epoll events
 	ticksPerSecond = 20 // sweeps go through all connections once a second, in as many slices
 )
 
@@ -205,7 +206,7 @@ func (l *Loop) wait(events []unix.EpollEvent) int {
 		return n
 	}
 	timeout := -1
-	if len(l.slots)-1 > len(l.free) { // the sweep has connections to visit
+	if l.sweeping() {
 		timeout = max(0, int(time.Until(l.tickAt)/time.Millisecond)+1)
 	}
 	l.asleep.Store(true)
@@ -220,11 +221,22 @@ func (l *Loop) wait(events []unix.EpollEvent) int {
 	return n
 }
 
+// sweeping reports whether there is something for ticks to do.
+func (l *Loop) sweeping() bool {
+	return len(l.slots)-1 > len(l.free) || l.index == 0 && l.engine.listen != nil && l.engine.listen.paused
+}
+
 // dispatch serves one event. A panic of the Handler ends the connection it
 // came from and goes no further.
 func (l *Loop) dispatch(ev *unix.EpollEvent) {
-	if ev.Fd == 0 {
-		return // the eventfd
+	switch ev.Fd {
+	case eventSlot:
+		return // it has woken the loop, that was all
+	case listenSlot:
+		if ln := l.engine.listen; ln.fd >= 0 {
+			ln.accept(l)
+		}
+		return
 	}
 	c := l.slots[ev.Fd]
 	if c == nil || c.gen != uint32(ev.Pad) || c.state == stateDone {
@@ -291,6 +303,9 @@ func (l *Loop) add(fd int, st state, h Handler) *Conn {
 // and the Handlers' own.
 func (l *Loop) tick() {
 	l.tickAt = l.now.Add(time.Second / ticksPerSecond)
+	if ln := l.engine.listen; l.index == 0 && ln != nil && ln.paused {
+		ln.watch(l)
+	}
 	cfg := &l.engine.cfg
 	handshake := uint32(cfg.HandshakeTimeout / time.Second)
 	closing := uint32(cfg.CloseTimeout / time.Second)
@@ -362,6 +377,9 @@ func (l *Loop) tellClosed(h Handler, c *Conn) {
 func (l *Loop) stop() { l.stopped = true }
 
 func (l *Loop) shutdown() {
+	if ln := l.engine.listen; l.index == 0 && ln != nil {
+		ln.close()
+	}
 	for _, c := range l.slots {
 		if c != nil {
 			c.end(codeAbnormal)

@@ -2,7 +2,7 @@
 //
 // This package wires the others and holds no policy. Node is the program as a
 // type; main parses flags, starts one and waits for a signal. Its goroutines:
-// the engine's loops and its acceptor, the HTTP server's, the writer of the
+// the engine's loops, the HTTP server's, the writer of the
 // store and its readers, and the hub's janitor; Node.Stop ends them all.
 package main
 

@@ -11,10 +11,10 @@ import (
 )
 
 // catchUp brings a subscription from the client's position to the live log.
-// The member is paused at its Position L, so the log keeps what comes after;
-// (from, L] is read in pages. The first goes into the reply, the others are
-// pushed, each when the one before has left the connection. A member the log
-// could not wait for stands at a new L and reads on.
+// The member joined at position upTo and is paused, so the log keeps what
+// comes after; (from, upTo] is read in pages. The first goes into the reply,
+// the others are pushed, each when the one before has left the connection. A
+// member the log could not wait for stands at a new position and reads on.
 type catchUp struct {
 	lane    *lane
 	sub     *subscription
@@ -24,21 +24,22 @@ type catchUp struct {
 	req     *protocol.SubscribeRequest
 
 	from     uint64 // the client has everything up to here
+	upTo     uint64 // the log has everything after this
 	answered bool
 	reading  bool
 }
 
 // recover answers a subscribe that asks for what was missed.
-func (ln *lane) recover(sub *subscription, op *opening, room *fanout.Room) {
+func (ln *lane) recover(sub *subscription, op *opening, room *fanout.Room, position uint64) {
 	cu := &catchUp{
 		lane: ln, sub: sub, session: op.session, room: room, ticket: op.ticket,
-		req: op.req, from: op.req.Offset,
+		req: op.req, from: op.req.Offset, upTo: position,
 	}
-	if e := op.req.Epoch; e != "" && e != ln.all.cfg.Epoch || cu.from > sub.Position() {
+	if e := op.req.Epoch; e != "" && e != ln.all.cfg.Epoch || cu.from > cu.upTo {
 		cu.unrecoverable()
 		return
 	}
-	if list, ok := room.After(cu.from, sub.Position()); ok && size(list) <= pageBytes {
+	if list, ok := room.After(cu.from, cu.upTo); ok && size(list) <= pageBytes {
 		if !cu.recent(list) {
 			cu.unrecoverable()
 			return
@@ -84,30 +85,32 @@ func (cu *catchUp) unrecoverable() {
 		cu.lane.refuse(cu.sub, cu.session, cu.ticket, schema.ErrUnrecoverable)
 		return
 	}
-	for !cu.sub.Resume() { // false once at most: then it stands at the new top
+	if position, live := cu.sub.Resume(); !live {
+		cu.upTo = position
+		cu.sub.Resume() // it stands at the end of the log: this time it is
 	}
 	cu.lane.subscribed(cu.sub, cu.session, cu.ticket, &protocol.SubscribeResult{
-		WasRecovering: true, Offset: cu.sub.Position(),
+		WasRecovering: true, Offset: cu.upTo,
 	})
 }
 
 // read asks the store for the next page.
 func (cu *catchUp) read() {
 	ln, cfg := cu.lane, &cu.lane.all.cfg
-	room, from, upTo, first := cu.room.Name(), cu.from, cu.sub.Position(), !cu.answered
+	room, from, upTo, first := cu.room.Name(), cu.from, cu.upTo, !cu.answered
 	cu.reading = true
 	ok := cfg.Reads.Do(func(ctx context.Context) {
 		page, tooMany, err := readMissed(ctx, cfg, room, from, upTo, first)
 		ln.loop.Post(func() {
 			if ln.catching[cu.sub] == cu {
 				cu.reading = false
-				cu.page(page, upTo, tooMany, err)
+				cu.page(page, tooMany, err)
 			}
 		})
 	})
 	if !ok {
 		cu.reading = false
-		cu.page(nil, upTo, false, fanout.ErrBusy)
+		cu.page(nil, false, fanout.ErrBusy)
 	}
 }
 
@@ -122,8 +125,8 @@ func readMissed(ctx context.Context, cfg *Config, room string, from, upTo uint64
 	return page, false, err
 }
 
-// page takes a page that was read, up to the Position of that time.
-func (cu *catchUp) page(list []*schema.Message, upTo uint64, tooMany bool, err error) {
+// page takes a page that was read.
+func (cu *catchUp) page(list []*schema.Message, tooMany bool, err error) {
 	ln, s := cu.lane, cu.session
 	switch {
 	case err != nil && !cu.answered:
@@ -144,7 +147,7 @@ func (cu *catchUp) page(list []*schema.Message, upTo uint64, tooMany bool, err e
 	if len(list) > 0 {
 		cu.from = list[len(list)-1].Offset
 	} else {
-		cu.from = upTo // hidden rows may stand at the end
+		cu.from = cu.upTo // hidden rows may stand at the end
 	}
 	if ln.catching[cu.sub] == cu { // the answer may have come too late
 		cu.proceed()
@@ -156,15 +159,15 @@ func (cu *catchUp) proceed() {
 	if cu.session.conn.Queued() > 0 && cu.session.conn.Blocked() {
 		return // drained goes on
 	}
-	if cu.from < cu.sub.Position() {
-		cu.read()
-		return
+	if cu.from >= cu.upTo {
+		position, live := cu.sub.Resume()
+		if live {
+			delete(cu.lane.catching, cu.sub)
+			return
+		}
+		cu.upTo = position
 	}
-	if !cu.sub.Resume() {
-		cu.read()
-		return
-	}
-	delete(cu.lane.catching, cu.sub)
+	cu.read()
 }
 
 // drained is called when the connection has taken what was sent.

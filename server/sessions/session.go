@@ -131,9 +131,11 @@ func (s *session) Tick(c *netpoll.Conn) {
 			c.Reply(s.codec.Binary(), s.codec.AppendPing(b[:0]))
 		}
 	default:
-		// Anything heard since the last ping is a sign of life. Until the
-		// first ping, sent lies before the connection was made.
-		if sent := s.pingAt - interval; c.Heard() < sent && now-sent >= patience {
+		// Anything heard since the last ping, which was at pingAt-interval,
+		// is a sign of life. Before the first ping that time lies before the
+		// connection was made (and perhaps before the clock began, so it is
+		// not computed).
+		if c.Heard()+interval < s.pingAt && now+interval >= s.pingAt+patience {
 			s.close(schema.CloseNoPong)
 		}
 	}

@@ -111,14 +111,15 @@ func (ln *lane) openRoom(sub *subscription, op *opening) {
 // room has been forgotten meanwhile.
 func (ln *lane) join(sub *subscription, op *opening, room *fanout.Room) bool {
 	s := op.session
-	if !ln.shard.Join(room, s.codec, &sub.Member, s) {
+	position, ok := ln.shard.Join(room, s.codec, &sub.Member, s)
+	switch {
+	case !ok:
 		return false
+	case op.req.Recover:
+		ln.recover(sub, op, room, position)
+	default:
+		ln.subscribed(sub, s, op.ticket, &protocol.SubscribeResult{Offset: position})
 	}
-	if op.req.Recover {
-		ln.recover(sub, op, room)
-		return true
-	}
-	ln.subscribed(sub, op.session, op.ticket, &protocol.SubscribeResult{Offset: sub.Position()})
 	return true
 }
 

@@ -1,0 +1,48 @@
+# Hubbub. `make help` lists the targets.
+
+GO       ?= go
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS  := -s -w -X main.version=$(VERSION)
+SOURCES  := $(shell find . -name '*.go' -not -path './e2e/*') $(shell find server/web schema/migrations -type f) go.mod go.sum
+
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+PACKAGES    := ./schema/... ./netpoll/... ./fanout/... ./sink/... ./server/... ./loadgen/...
+FUZZTIME    ?= 10s
+
+.PHONY: help run build check test unit race fuzz e2e bench clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+run: bin/hubbub ## the server alone, on :8000, data in ./data
+	bin/hubbub serve
+
+build: bin/hubbub bin/loadgen ## bin/hubbub and bin/loadgen, static
+
+bin/hubbub bin/loadgen: $(SOURCES)
+	@mkdir -p bin
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $@ ./$(if $(filter bin/hubbub,$@),server,loadgen)
+
+check: ## the fast inner loop: format, vet, staticcheck, unit tests; needs Go alone
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$unformatted" ] || { echo "gofmt: $$unformatted"; exit 1; }
+	$(GO) vet ./...
+	$(GO) run $(STATICCHECK) ./...
+	$(GO) test -timeout 300s $(PACKAGES)
+
+test: check race fuzz e2e ## everything
+
+race: ## the tests again, with the race detector
+	$(GO) test -race -timeout 600s $(PACKAGES)
+
+fuzz: ## every decoder, for FUZZTIME each
+	./scripts/fuzz $(FUZZTIME)
+
+e2e: build ## the real SDKs and a real browser against the binary
+	HUBBUB_BIN=$(CURDIR)/bin/hubbub $(GO) -C e2e/go test -count=1 -timeout 300s ./...
+	HUBBUB_BIN=$(CURDIR)/bin/hubbub ./e2e/run
+
+bench: build ## Go benchmarks and loadgen scenarios, with a table at the end
+	./scripts/bench
+
+clean:
+	rm -rf bin

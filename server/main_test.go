@@ -1,0 +1,24 @@
+package main
+
+import (
+	"flag"
+	"os"
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+// childEnv makes this test binary the program itself, for tests that need a
+// process: to kill it, or to see its exit code.
+const childEnv = "HUBBUB_TEST_CHILD"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(childEnv) != "" {
+		os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+	}
+	flag.Parse()
+	if f := flag.Lookup("test.fuzz"); f != nil && f.Value.String() != "" {
+		os.Exit(m.Run()) // the fuzzing engine has goroutines of its own
+	}
+	goleak.VerifyTestMain(m)
+}
