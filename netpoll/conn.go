@@ -86,6 +86,14 @@ type outbound struct {
 
 func (o *outbound) rest() []byte { return o.buf[o.off:] }
 
+// compact drops what was written once it is the larger part, so that a queue
+// which is never empty does not keep all it ever held.
+func (o *outbound) compact() {
+	if o.off > len(o.buf)/2 {
+		o.buf, o.off = o.buf[:copy(o.buf, o.rest())], 0
+	}
+}
+
 // maxMerge is how much a Send is copied to leave in one write with replies
 // queued in the same turn. Above it a second write costs less than the copy.
 const maxMerge = 16 << 10
@@ -282,6 +290,7 @@ func (c *Conn) push() pushed {
 			return pushFailed
 		}
 		if c.out.off += n; n < len(b) {
+			c.out.compact()
 			return pushedPart
 		}
 	}
