@@ -37,11 +37,15 @@ const (
 	stateDial                  // connecting
 	stateDialHead              // reading the response head
 	stateOpen
-	stateClosing // the last bytes are on their way; waiting for the peer's close frame or end
+	stateClosing // our close frame is on its way; waiting for the peer's
+	stateParting // both close frames have been; the socket ends when out is empty
+	stateDeaf    // what still comes is not looked at; our end closes when out is empty
 	stateDone    // socket closed
 )
 
 func (s state) handshaking() bool { return s < stateOpen }
+func (s state) ending() bool      { return s > stateOpen && s < stateDone }
+func (s state) reading() bool     { return s == stateOpen || s == stateClosing }
 
 const (
 	codeNormal   = 1000
@@ -65,16 +69,13 @@ type Conn struct {
 	fd      int32
 	slot    uint32 // its place in loop.slots
 	gen     uint32 // tells it from an earlier connection of the same slot
-	since   uint32 // when the handshake or the close began, loop seconds
-	heard   uint32 // when anything was last read, loop seconds
+	since   uint32 // when the state began, or, while open, when anything was last read; loop seconds
 	code    uint16 // how it ended
 	state   state
 	client  bool // we dialled: our frames are masked, the peer's are not
 	queued  bool // in loop.unsent
 	blocked bool // the socket's buffer is full; EPOLLOUT is armed
-	parted  bool // both close frames have been; the socket ends when out is empty
-	deaf    bool // what still comes is not looked at; our end closes when out is empty
-	closed  bool // in loop.ended for its Handler
+	told    bool // in loop.ended
 }
 
 // outbound is the bytes a peer has yet to take. It exists only while there
@@ -107,8 +108,9 @@ func (c *Conn) Open() bool { return c.state == stateOpen }
 // Blocked reports whether the socket's buffer is full: Drained will follow.
 func (c *Conn) Blocked() bool { return c.blocked }
 
-// Heard is when anything was last read, in the loop's seconds.
-func (c *Conn) Heard() uint32 { return c.heard }
+// Heard is when anything was last read from an open connection, in the loop's
+// seconds.
+func (c *Conn) Heard() uint32 { return c.since }
 
 // Queued is the number of bytes accepted for the peer that the socket has
 // not taken yet.
@@ -264,7 +266,7 @@ func (c *Conn) flush() {
 	case pushedPart:
 		c.block()
 	case pushedAll:
-		if c.state == stateClosing {
+		if c.state.ending() {
 			c.flushed()
 		}
 	}
@@ -336,7 +338,7 @@ func (c *Conn) writable() {
 	}
 	c.blocked = false
 	c.arm(unix.EPOLLIN)
-	if c.state == stateClosing {
+	if c.state.ending() {
 		c.flushed()
 	} else if c.state == stateOpen {
 		c.handler.Drained(c)
@@ -359,15 +361,15 @@ func (c *Conn) readable() {
 	}
 	l.stats.reads.Add(1)
 	l.stats.bytesIn.Add(uint64(n))
-	c.heard = l.second
-	if c.deaf {
-		return
-	}
 	switch c.state {
+	case stateParting, stateDeaf:
 	case stateHead:
 		c.readRequest(l.buf[:n])
 	case stateDialHead:
 		c.readResponse(l.buf[:n])
+	case stateOpen:
+		c.since = l.second
+		c.readFrames(l.buf[:n])
 	default:
 		c.readFrames(l.buf[:n])
 	}
@@ -418,14 +420,14 @@ func (c *Conn) fail(cl Close) {
 	c.end(cl.Code)
 }
 
-// flushed is called in stateClosing when everything is with the kernel. A
+// flushed is called in an ending state when everything is with the kernel. A
 // deaf connection only ends its own direction: closing a socket with unread
 // bytes would reset it, and the peer might lose our last frame.
 func (c *Conn) flushed() {
-	switch {
-	case c.parted:
+	switch c.state {
+	case stateParting:
 		c.end(c.code)
-	case c.deaf:
+	case stateDeaf:
 		_ = unix.Shutdown(int(c.fd), unix.SHUT_WR)
 	}
 }
@@ -445,14 +447,14 @@ func (c *Conn) end(code uint16) {
 	}
 	_ = unix.Close(int(c.fd)) // leaves the epoll set by this
 	c.loop.engine.conns.Add(-1)
-	c.closed = false // once more, to free the slot
+	c.told = false // once more, to free the slot
 	c.tell()
 }
 
 // tell puts the connection on the list that reap goes through.
 func (c *Conn) tell() {
-	if !c.closed {
-		c.closed = true
+	if !c.told {
+		c.told = true
 		c.loop.ended = append(c.loop.ended, c)
 	}
 }

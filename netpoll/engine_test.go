@@ -252,8 +252,8 @@ func TestAcceptedSocketsHaveNoDelay(t *testing.T) {
 // Budget: an idle connection is its Conn and its slot. The clients are bare
 // descriptors, which cost no heap.
 func TestIdleConnectionBudget(t *testing.T) {
-	if size := unsafe.Sizeof(Conn{}); size > 80 {
-		t.Errorf("Conn is %d bytes, want at most 80", size)
+	if size := unsafe.Sizeof(Conn{}); size > 64 {
+		t.Errorf("Conn is %d bytes, want at most 64", size)
 	}
 	h := discard{}
 	e, addr := start(t, Config{}, func() Handler { return h })
@@ -273,8 +273,8 @@ func TestIdleConnectionBudget(t *testing.T) {
 	}
 	perConn := float64(heapInUse()-before) / n
 	t.Logf("%.0f bytes of heap for an idle connection", perConn)
-	if perConn > 130 {
-		t.Errorf("an idle connection costs %.0f bytes of heap, want at most 130", perConn)
+	if perConn > 110 {
+		t.Errorf("an idle connection costs %.0f bytes of heap, want at most 110", perConn)
 	}
 	if g := runtime.NumGoroutine(); g > goroutines {
 		t.Errorf("%d goroutines, %d before the connections", g, goroutines)

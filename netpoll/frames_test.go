@@ -161,7 +161,7 @@ func feed(input []byte, step int) (*recorder, uint16) {
 	r := &recorder{}
 	c := &Conn{loop: l, handler: r, fd: -1, slot: 1, state: stateOpen}
 	l.slots[1] = c
-	for b := append([]byte(nil), input...); len(b) > 0 && c.reading(); {
+	for b := append([]byte(nil), input...); len(b) > 0 && c.state.reading(); {
 		n := min(step, len(b))
 		c.readFrames(b[:n])
 		b = b[n:]

@@ -188,6 +188,7 @@ func (c *Conn) open(h Handler, first []byte) {
 	c.loop.stats.handshakes.Add(1)
 	c.handler = h
 	c.state = stateOpen
+	c.since = c.loop.second
 	if len(first) > 0 {
 		o := c.queue()
 		o.buf = append(o.buf, first...)
@@ -201,10 +202,9 @@ func (c *Conn) open(h Handler, first []byte) {
 func (c *Conn) refuse(response []byte) {
 	c.loop.stats.badHandshakes.Add(1)
 	c.in = nil
-	c.state = stateClosing
+	c.state = stateDeaf
 	c.since = c.loop.second
 	c.code = codeAbnormal
-	c.deaf = true
 	o := c.queue()
 	o.buf = append(o.buf, response...)
 }

@@ -283,7 +283,7 @@ func (l *Loop) add(fd int, st state, h Handler) *Conn {
 		l.slots = append(l.slots, nil)
 	}
 	l.gen++
-	c := &Conn{loop: l, handler: h, fd: int32(fd), slot: slot, gen: l.gen, since: l.second, heard: l.second, state: st}
+	c := &Conn{loop: l, handler: h, fd: int32(fd), slot: slot, gen: l.gen, since: l.second, state: st}
 	events := uint32(unix.EPOLLIN)
 	if st == stateDial {
 		events = unix.EPOLLOUT
@@ -323,7 +323,7 @@ func (l *Loop) tick() {
 		case c.state.handshaking() && age >= handshake:
 			l.stats.badHandshakes.Add(1)
 			c.end(codeAbnormal)
-		case c.state == stateClosing && age >= closing:
+		case c.state.ending() && age >= closing:
 			c.end(codeAbnormal)
 		}
 	}

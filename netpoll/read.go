@@ -28,7 +28,7 @@ type inbound struct {
 
 // readFrames takes in what was read. b is the loop's buffer and is changed.
 func (c *Conn) readFrames(b []byte) {
-	for len(b) > 0 && c.reading() {
+	for len(b) > 0 && c.state.reading() {
 		if c.in == nil {
 			n := c.readWhole(b)
 			if n > 0 {
@@ -47,8 +47,6 @@ func (c *Conn) readFrames(b []byte) {
 func (in *inbound) idle() bool {
 	return in.nhead == 0 && !in.inFrame && in.op == ws.OpContinuation
 }
-
-func (c *Conn) reading() bool { return c.state != stateDone && !c.parted && !c.deaf }
 
 // readWhole is the usual case: a whole, unfragmented message in b. It is
 // handled where it lies. It returns the bytes used, 0 when b begins with
@@ -103,8 +101,9 @@ func (c *Conn) violated(cl Close) {
 		c.end(c.code) // its close frame will not be found any more
 		return
 	}
-	c.fail(cl)
-	c.deaf = true
+	if c.fail(cl); c.state != stateDone {
+		c.state = stateDeaf
+	}
 }
 
 // readPart takes the next piece of an unfinished message and returns what is
@@ -210,9 +209,8 @@ func (c *Conn) control(op ws.OpCode, payload []byte) {
 
 // peerClosed answers a close frame, or takes it as the answer to ours.
 func (c *Conn) peerClosed(payload []byte) {
-	c.parted = true
 	if c.state == stateClosing {
-		if !c.blocked && c.out == nil {
+		if c.state = stateParting; c.out == nil {
 			c.end(c.code)
 		}
 		return
@@ -232,4 +230,5 @@ func (c *Conn) peerClosed(payload []byte) {
 	o := c.queue()
 	o.buf = c.appendFrame(o.buf, ws.OpClose, echo)
 	c.close(uint16(code))
+	c.state = stateParting
 }
