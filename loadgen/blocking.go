@@ -95,7 +95,9 @@ type closedError struct {
 	reason string
 }
 
-func (e closedError) Error() string { return strings.TrimSpace(fmt.Sprint("closed ", e.code, " ", e.reason)) }
+func (e closedError) Error() string {
+	return strings.TrimSpace(fmt.Sprint("closed ", e.code, " ", e.reason))
+}
 
 // read returns the next text message. The end is a closedError when there was
 // a close frame, which is answered.

@@ -29,11 +29,11 @@ type densityPart struct {
 }
 
 type densityStep struct {
-	Conns    int     `json:"conns"`
-	RSSAnon  int64   `json:"rss_anon_bytes"`
-	Heap     int64   `json:"heap_bytes,omitempty"` // in use, when metrics were asked for
-	Own      int64   `json:"own_rss_anon_bytes"`
-	PerConn  float64 `json:"bytes_per_conn"` // since the step before
+	Conns   int     `json:"conns"`
+	RSSAnon int64   `json:"rss_anon_bytes"`
+	Heap    int64   `json:"heap_bytes,omitempty"` // in use, when metrics were asked for
+	Own     int64   `json:"own_rss_anon_bytes"`
+	PerConn float64 `json:"bytes_per_conn"` // since the step before
 }
 
 func (d *densityCmd) check() error {

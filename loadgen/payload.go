@@ -1,9 +1,6 @@
 package main
 
-import (
-	"bytes"
-	"strconv"
-)
+import "strconv"
 
 // minPayload is the smallest --payload in bytes: all fields of a payload at
 // their widest and no filler.
@@ -26,6 +23,8 @@ type payload struct {
 // id tells the message from all others of its room.
 func (p payload) id() uint64 { return uint64(p.publisher)<<32 | uint64(p.n) }
 
+const payloadEnd = `"}`
+
 const filler = "The quick brown fox jumps over the lazy dog while the server is being measured. "
 
 // append appends the payload as a JSON object of exactly size bytes, which
@@ -38,17 +37,17 @@ func (p payload) append(b []byte, run string, size int) []byte {
 	b = strconv.AppendInt(append(b, `,"t":`...), p.at, 10)
 	b = strconv.AppendInt(append(b, `,"d":`...), min(max(p.lag, 0), maxLag), 10)
 	b = append(b, `,"x":"`...)
-	for n := size - (len(b) - from) - 2; n > 0; n -= len(filler) {
-		b = append(b, filler[:min(n, len(filler))]...)
+	for left := size - (len(b) - from) - len(payloadEnd); left > 0; left -= len(filler) {
+		b = append(b, filler[:min(left, len(filler))]...)
 	}
-	return append(b, `"}`...)
+	return append(b, payloadEnd...)
 }
 
-// parsePayload reads what append wrote. It wants those very bytes: a server
-// hands data on unchanged, so another spelling is another's message, or a
-// damaged one.
+// parsePayload reads what append wrote. It wants those very bytes, the filler
+// too: a server hands data on unchanged, so another spelling is another's
+// message, or a damaged one.
 func parsePayload(data []byte, run string, size int) (p payload, ok bool) {
-	if len(data) != size || !bytes.HasSuffix(data, []byte(`"}`)) {
+	if len(data) != size {
 		return p, false
 	}
 	f := fields{rest: data}
@@ -63,6 +62,10 @@ func parsePayload(data []byte, run string, size int) (p payload, ok bool) {
 	f.literal(`,"d":`)
 	p.lag = int64(f.number(maxLag))
 	f.literal(`,"x":"`)
+	for !f.failed && len(f.rest) > len(payloadEnd) {
+		f.literal(filler[:min(len(f.rest)-len(payloadEnd), len(filler))])
+	}
+	f.literal(payloadEnd)
 	return p, !f.failed
 }
 

@@ -64,10 +64,28 @@ func TestSequence(t *testing.T) {
 		{"another message", func(g *group) { g.deliver(0, 1, 2); g.deliver(1, 1); g.seqOther(1, 2) }, 0, 0, 0, 1},
 		{"another message under a used offset", func(g *group) { g.deliver(0, 1, 2); g.seqOther(0, 2); g.deliver(1, 1, 2) }, 0, 0, 0, 1},
 		{"before the subscription", func(g *group) { g.join(5); g.deliver(2, 5) }, 0, 1, 0, 0},
-		{"joined late", func(g *group) { g.deliver(0, 1, 2, 3); g.deliver(1, 1, 2); g.join(2); g.deliver(2, 3, 4); g.deliver(0, 4); g.deliver(1, 3, 4) }, 0, 0, 0, 0},
-		{"joined ahead of the others", func(g *group) { g.deliver(0, 1); g.join(3); g.deliver(2, 4); g.deliver(0, 2, 3, 4); g.deliver(1, 1, 2, 3, 4) }, 0, 0, 0, 0},
+		{"joined late", func(g *group) {
+			g.deliver(0, 1, 2, 3)
+			g.deliver(1, 1, 2)
+			g.join(2)
+			g.deliver(2, 3, 4)
+			g.deliver(0, 4)
+			g.deliver(1, 3, 4)
+		}, 0, 0, 0, 0},
+		{"joined ahead of the others", func(g *group) {
+			g.deliver(0, 1)
+			g.join(3)
+			g.deliver(2, 4)
+			g.deliver(0, 2, 3, 4)
+			g.deliver(1, 1, 2, 3, 4)
+		}, 0, 0, 0, 0},
 		{"joined late and lost the first", func(g *group) { g.deliver(0, 1, 2, 3); g.deliver(1, 1, 2, 3); g.join(1); g.deliver(2, 3) }, 1, 0, 0, 0},
-		{"left", func(g *group) { g.deliver(0, 1, 2); g.seq.leave(g.readers[1]); g.readers = g.readers[:1]; g.deliver(0, 3) }, 0, 0, 0, 0},
+		{"left", func(g *group) {
+			g.deliver(0, 1, 2)
+			g.seq.leave(g.readers[1])
+			g.readers = g.readers[:1]
+			g.deliver(0, 3)
+		}, 0, 0, 0, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			g := newGroup(2)

@@ -31,6 +31,8 @@ type wrong struct {
 	deliver func(n, i int, m schema.Message) []schema.Message
 	// answer may refuse.
 	answer func(n int) *schema.Error
+	// recover may change what a recovering client is given.
+	recover func([]*protocol.Publication) []*protocol.Publication
 	// also is done after a message.
 	also func(c *chat, r *chatRoom, n int)
 }
@@ -129,6 +131,9 @@ func (c *chatClient) subscribe(cmd *protocol.Command) {
 			if r.recent[i].Offset > s.Offset {
 				res.Publications = append(res.Publications, schema.Publication(&r.recent[i]))
 			}
+		}
+		if f := c.chat.wrong.recover; f != nil {
+			res.Publications = f(res.Publications)
 		}
 	}
 	c.say(&protocol.Reply{Id: cmd.Id, Subscribe: res})

@@ -24,9 +24,10 @@ type slowCmd struct {
 // slowPart is the slow scenario's part of a report.
 type slowPart struct {
 	slowResult
-	Missing uint64    `json:"missing"` // of the slow member, at the end
-	Before  quantiles `json:"delivery_before"`
-	During  quantiles `json:"delivery_during"` // of the others, while one does not read
+	Missing uint64    `json:"missing"`         // of the slow member, at the end
+	Before  quantiles `json:"delivery_before"` // to the others
+	During  quantiles `json:"delivery_during"` // while one does not read
+	After   quantiles `json:"delivery_after"`  // while it recovers, and later
 }
 
 func (c *slowCmd) check() error {
@@ -68,28 +69,41 @@ func (c *slowCmd) Run(env environment) error {
 	case <-slow.done:
 	}
 
-	count := int64(c.Rate * (c.Before + c.Stall + c.After).Seconds())
-	began, start := f.counts(), f.clock.now()
-	f.talk(&plan{pacer: pacer{c.Rate, count}, start: start, layout: l})
 	part := &slowPart{}
 	s.report.Slow = part
-	s.hold(c.Before)
-	part.Before = f.forget(f.clock.now()).delivery.quantiles()
-	slow.asleep.Store(true)
-	s.hold(c.Stall)
-	part.During = f.forget(f.clock.now()).delivery.quantiles()
-	close(slow.wake)
-	to, _ := s.hold(c.After)
-	s.drain(c.Drain)
+	c.phases(s, slow, part)
 	wait, cancel := context.WithTimeout(ctx, c.Drain)
 	slow.catchUp(wait)
 	cancel()
-	s.report.Messages = newMessages(&began, &to, f.recorded())
 	s.report.Check = s.checked(1)
 	end()
 	<-slow.done
 	part.slowResult, part.Missing = slow.result, slow.missing()
 	return s.finish(nil)
+}
+
+// phases publishes, and measures before, while and after the sleeper sleeps.
+func (c *slowCmd) phases(s *session, slow *sleeper, part *slowPart) {
+	f := s.fleet
+	all := newRecorder()
+	phase := func(q *quantiles) {
+		rec := f.forget(f.clock.now())
+		*q = rec.delivery.quantiles()
+		all.merge(rec)
+	}
+	from := f.counts()
+	count := int64(c.Rate * (c.Before + c.Stall + c.After).Seconds())
+	f.talk(&plan{pacer: pacer{c.Rate, count}, start: f.clock.now(), layout: f.layout})
+	s.hold(c.Before)
+	phase(&part.Before)
+	slow.asleep.Store(true)
+	s.hold(c.Stall)
+	phase(&part.During)
+	close(slow.wake)
+	to, _ := s.hold(c.After)
+	s.drain(c.Drain)
+	phase(&part.After)
+	s.report.Messages = newMessages(&from, &to, all)
 }
 
 // catchUp waits until the sleeper has everything, or has ended.

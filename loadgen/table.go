@@ -111,6 +111,7 @@ func (t table) latencies(r *report) {
 	if s := r.Slow; s != nil {
 		line("delivery before", s.Before)
 		line("delivery during", s.During)
+		line("delivery after", s.After)
 	}
 	fmt.Fprintln(t.w)
 	_ = t.w.Flush() // the last Flush has the error

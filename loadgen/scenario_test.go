@@ -1,0 +1,140 @@
+package main
+
+import (
+	"net/netip"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/centrifugal/protocol"
+
+	"github.com/hubbub-chat/hubbub/netpoll"
+	"github.com/hubbub-chat/hubbub/schema"
+)
+
+// TestSlow: a server that closes the slow member in its sleep, and what it
+// does when the member comes back.
+func TestSlow(t *testing.T) {
+	type pubs = []*protocol.Publication
+	for _, c := range []struct {
+		name    string
+		recover func(pubs) pubs
+		code    uint16
+		fault   string // empty: none
+	}{
+		{"exact", nil, schema.CloseSlow.Code, ""},
+		{"closed with another code", nil, schema.CloseShutdown.Code, "close code 3001 instead of 3008"},
+		{"one too few", func(p pubs) pubs { return p[1:] }, schema.CloseSlow.Code, "not exact"},
+		{"the last too few", func(p pubs) pubs { return p[:len(p)-1] }, schema.CloseSlow.Code, "not exact"},
+		{"one twice", func(p pubs) pubs { return append(p, p[len(p)-1]) }, schema.CloseSlow.Code, "not exact"},
+		{"out of order", func(p pubs) pubs { slices.Reverse(p); return p }, schema.CloseSlow.Code, "not exact"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			const sleepsAt = 150 // 500 ms after the beginning at 300/s: it sleeps since 300 ms
+			url, _ := startChat(t, wrong{recover: c.recover, also: func(_ *chat, r *chatRoom, n int) {
+				if n == sleepsAt {
+					last := r.members[len(r.members)-1]
+					last.conn.Close(netpoll.Close{Code: c.code, Reason: "slow"})
+					r.members = r.members[:len(r.members)-1]
+				}
+			}}, false)
+			code, r, stdout, stderr := loadgen(t, t.Context(), "slow", "--url", url, "--members", "5", "-r", "300",
+				"--payload", "300", "--before", "300ms", "--stall", "500ms", "--after", "300ms", "--drain", "5s")
+			faults := strings.Join(r.Faults, ", ")
+			if want := c.fault != ""; (code == exitFaults) != want || !strings.Contains(faults, c.fault) {
+				t.Fatalf("exit code %d, want the fault %q\n%s%s", code, c.fault, stdout, stderr)
+			}
+			if s := r.Slow; s.InReply == 0 || s.Before.Count == 0 || s.During.Count == 0 || s.After.Count == 0 {
+				t.Fatalf("report: %+v", s)
+			}
+		})
+	}
+}
+
+func TestSlowIsNotClosed(t *testing.T) {
+	url, _ := startChat(t, wrong{}, false)
+	code, r, stdout, _ := loadgen(t, t.Context(), "slow", "--url", url, "--members", "3", "-r", "200",
+		"--payload", "300", "--before", "200ms", "--stall", "300ms", "--after", "200ms")
+	if code != exitFaults || r.Slow.CloseCode != 0 || r.Slow.Missing != 0 {
+		t.Fatalf("exit code %d\n%s", code, stdout)
+	}
+}
+
+func TestDensity(t *testing.T) {
+	url, _ := startChat(t, wrong{}, false)
+	code, r, stdout, stderr := loadgen(t, t.Context(), "density", "--url", url, "--server-pid", strconv.Itoa(os.Getpid()),
+		"--steps", "10,20,30", "--settle", "10ms", "--members", "7", "--loops", "2")
+	if code != exitOK || len(r.Density.Steps) != 4 || r.Connections.Joined != 30 || r.Density.Steps[3].RSSAnon == 0 {
+		t.Fatalf("exit code %d\n%s%s", code, stdout, stderr)
+	}
+}
+
+func TestSlope(t *testing.T) {
+	steps := []densityStep{{Conns: 0, RSSAnon: 900}, {Conns: 10, RSSAnon: 5000}, {Conns: 20, RSSAnon: 9000}, {Conns: 40, RSSAnon: 17000}}
+	d := densityPart{Steps: steps}
+	if d.sum(); d.BytesPerConn < 399.9 || d.BytesPerConn > 400.1 {
+		t.Fatalf("%v bytes a connection, want 400", d.BytesPerConn)
+	}
+	if got := slope(steps[:1], func(s *densityStep) int64 { return s.RSSAnon }); got != 0 {
+		t.Fatalf("slope of one step: %v", got)
+	}
+}
+
+func TestProcessUsage(t *testing.T) {
+	for began := time.Now(); time.Since(began) < 60*time.Millisecond; { // use some CPU
+	}
+	u, err := processUsage(os.Getpid())
+	if err != nil || u.CPU <= 0 || u.RSS < 1<<20 || u.RSSAnon <= 0 || u.RSSAnon > u.RSS {
+		t.Fatalf("%+v, %v", u, err)
+	}
+	if _, err := processUsage(1 << 30); err == nil {
+		t.Fatal("a process that is not there has usage")
+	}
+}
+
+func TestSources(t *testing.T) {
+	loopback, lan := netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("10.1.2.3")
+	if newSources(loopback, 20_000) != nil || newSources(lan, 100_000) != nil {
+		t.Fatal("addresses are chosen where the kernel could")
+	}
+	s := newSources(loopback, 45_000)
+	used := map[netip.Addr]int{}
+	for i := range 45_000 {
+		used[s.of(i)]++
+	}
+	if len(s) != 3 || used[loopback] != perSource || used[netip.MustParseAddr("127.0.0.3")] != 5_000 {
+		t.Fatalf("%v: %v", s, used)
+	}
+	if sources(nil).of(5).IsValid() {
+		t.Fatal("no addresses give one")
+	}
+}
+
+func TestFilesAreChecked(t *testing.T) {
+	if err := checkFiles(10); err != nil {
+		t.Fatal(err)
+	}
+	if err := checkFiles(1 << 40); err == nil || !strings.Contains(err.Error(), "RLIMIT_NOFILE") {
+		t.Fatalf("error %v", err)
+	}
+}
+
+// TestRoomPrefix: names that would be written in another way on the wire are
+// refused, for they are compared as bytes.
+func TestRoomPrefix(t *testing.T) {
+	for prefix, ok := range map[string]bool{
+		"room-": true, "chat:x": true, "$p": true, `a"`: false, `a\`: false, "a<": false, "ä": false, "a\n": false, " a": false,
+		strings.Repeat("x", 255): false,
+	} {
+		if err := checkPrefix(prefix); (err == nil) != ok {
+			t.Errorf("checkPrefix(%q) = %v", prefix, err)
+		}
+	}
+	if got := (&protocol.SubscribeRequest{Channel: "a:b-$1"}).AppendJSON(nil); !strings.Contains(string(got), string(quote("a:b-$1"))) {
+		t.Errorf("%s does not have %s", got, quote("a:b-$1"))
+	}
+}
