@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hubbub-chat/hubbub/schema"
@@ -61,6 +62,8 @@ type Hub struct {
 	reads    Reads
 	shards   []*Shard
 	couriers sync.Pool // *courier
+
+	refused atomic.Uint64
 
 	mu    sync.RWMutex
 	rooms map[string]*Room
@@ -210,6 +213,7 @@ func (h *Hub) Deliver(batch []*schema.Message) {
 func (h *Hub) admit(room string) error {
 	for _, s := range h.shards {
 		if s.backlog.Load() > int64(h.cfg.InboxBytes) {
+			h.refused.Add(1)
 			return ErrOverloaded
 		}
 	}
@@ -217,6 +221,7 @@ func (h *Hub) admit(room string) error {
 	r := h.rooms[room]
 	h.mu.RUnlock()
 	if r != nil && r.congested.Load() > 0 {
+		h.refused.Add(1)
 		return ErrOverloaded
 	}
 	return nil
@@ -286,13 +291,14 @@ type Stats struct {
 	Backlog    int64  // bytes before the loops
 	Passes     uint64 // passes over parts
 	Slow       uint64 // members closed because they did not read
+	Refused    uint64 // messages refused because delivery is behind
 	Deliveries uint64 // messages times members
 }
 
 // Stats sums what the shards have counted.
 func (h *Hub) Stats() Stats {
 	h.mu.RLock()
-	s := Stats{Rooms: len(h.rooms)}
+	s := Stats{Rooms: len(h.rooms), Refused: h.refused.Load()}
 	h.mu.RUnlock()
 	for _, sh := range h.shards {
 		s.Members += sh.members.Load()

@@ -51,9 +51,12 @@ type DirectConfig struct {
 	Observe func(records int, took time.Duration)
 }
 
-// DirectStats is what a Direct holds at one moment: the messages submitted
-// and not yet committed.
-type DirectStats struct{ Records, Bytes int }
+// DirectStats is what a Direct holds at one moment, the messages submitted and
+// not yet committed, and how many it has refused because it was full.
+type DirectStats struct {
+	Records, Bytes int
+	Refused        uint64
+}
 
 // Direct is the direct writer: mint, commit, deliver, acknowledge, in this
 // order and one batch after the other, on one goroutine.
@@ -131,6 +134,7 @@ func (d *Direct) Submit(m *schema.Message, done func(error)) error {
 	case d.closing:
 		return ErrClosed
 	case d.held.Records >= d.cfg.MaxRecords || size > d.cfg.MaxBytes-d.held.Bytes:
+		d.held.Refused++
 		return ErrFull
 	}
 	d.held.Records++

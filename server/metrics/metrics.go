@@ -55,7 +55,7 @@ func New(src Sources, version string) *Metrics {
 			Buckets: prometheus.ExponentialBuckets(0.00005, 2, 16),
 		}),
 		refused: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "hubbub_publish_failed_total", Help: "Publishes that were not stored: refused, or their commit failed.",
+			Name: "hubbub_publish_failed_total", Help: "Publishes that were accepted as valid and not stored: refused, or their commit failed.",
 		}),
 		errors: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "hubbub_command_errors_total", Help: "Commands answered with an error, by its code.",

@@ -50,9 +50,7 @@ func newReader(src Sources) *reader {
 	gauge("hubbub_write_queue_bytes", "Their bytes.", func(s *snapshot) float64 { return float64(s.queue.Bytes) })
 
 	counter("hubbub_accepted_total", "Sockets accepted.", func(s *snapshot) uint64 { return s.net.Accepted })
-	counter("hubbub_refused_total", "Sockets answered 503 because the node is full.", func(s *snapshot) uint64 { return s.net.Refused })
 	counter("hubbub_handshakes_total", "WebSocket handshakes completed.", func(s *snapshot) uint64 { return s.net.Handshakes })
-	counter("hubbub_bad_handshakes_total", "Handshakes refused, malformed or timed out.", func(s *snapshot) uint64 { return s.net.BadHandshakes })
 	counter("hubbub_received_bytes_total", "Bytes read from WebSocket connections.", func(s *snapshot) uint64 { return s.net.BytesIn })
 	counter("hubbub_sent_bytes_total", "Bytes written to WebSocket connections.", func(s *snapshot) uint64 { return s.net.BytesOut })
 	counter("hubbub_reads_total", "read(2) calls that moved bytes.", func(s *snapshot) uint64 { return s.net.Reads })
@@ -60,9 +58,20 @@ func newReader(src Sources) *reader {
 	counter("hubbub_received_messages_total", "WebSocket messages received.", func(s *snapshot) uint64 { return s.net.MessagesIn })
 	counter("hubbub_deliveries_total", "Publications times the members they were delivered to.", func(s *snapshot) uint64 { return s.hub.Deliveries })
 	counter("hubbub_delivery_passes_total", "Passes over a room's members; deliveries per pass and member show the coalescing.", func(s *snapshot) uint64 { return s.hub.Passes })
-	counter("hubbub_slow_members_total", "Members closed because they did not read.", func(s *snapshot) uint64 { return s.hub.Slow })
 	counter("hubbub_blocked_total", "Times a socket's send buffer was full.", func(s *snapshot) uint64 { return s.net.Blocked })
-	counter("hubbub_panics_total", "Panics that ended a connection.", func(s *snapshot) uint64 { return s.net.Panics })
+
+	drop := func(reason string, value func(*snapshot) uint64) {
+		r.descs = append(r.descs, figure{
+			prometheus.NewDesc("hubbub_drops_total", "What was turned away or cut off, by reason.", nil, prometheus.Labels{"reason": reason}),
+			prometheus.CounterValue, func(s *snapshot) float64 { return float64(value(s)) },
+		})
+	}
+	drop("server_full", func(s *snapshot) uint64 { return s.net.Refused })         // sockets answered 503
+	drop("bad_handshake", func(s *snapshot) uint64 { return s.net.BadHandshakes }) // refused, malformed or timed out
+	drop("slow_member", func(s *snapshot) uint64 { return s.hub.Slow })            // closed because it did not read
+	drop("overload", func(s *snapshot) uint64 { return s.hub.Refused })            // publishes refused because delivery is behind
+	drop("write_queue_full", func(s *snapshot) uint64 { return s.queue.Refused })  // publishes refused because storing is behind
+	drop("panic", func(s *snapshot) uint64 { return s.net.Panics })                // connections ended by a bug of ours
 	return r
 }
 
