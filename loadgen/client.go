@@ -69,6 +69,9 @@ func (c *client) Opened(conn *netpoll.Conn) {
 // Message implements netpoll.Handler.
 func (c *client) Message(_ *netpoll.Conn, binary bool, frame []byte) {
 	w := c.worker
+	if w.over {
+		return
+	}
 	if binary {
 		w.rec.Unexpected++
 		return
@@ -102,7 +105,8 @@ func (c *client) take(msg []byte, now int64) {
 	}
 	if id, ok := scanAck(msg); ok {
 		if p, ok := c.answered(id); ok {
-			c.worker.rec.acked(&p, now)
+			c.worker.rec.Acked++
+			c.worker.rec.answered(&p, now)
 			c.part.room.note((*ledger).ack, p.n)
 		}
 		return
@@ -147,7 +151,8 @@ func (c *client) replied(r *protocol.Reply, now int64) {
 			rec.Refused++
 			c.part.room.note((*ledger).refuse, p.n)
 		} else if ok {
-			rec.acked(&p, now)
+			rec.Acked++
+			rec.answered(&p, now)
 			c.part.room.note((*ledger).ack, p.n)
 		}
 	case r.Error != nil:
@@ -251,7 +256,7 @@ func (c *client) Closed(_ *netpoll.Conn, code uint16) {
 	if was == joined && c.decodes {
 		c.part.leave(&c.reader)
 	}
-	if w.ending {
+	if w.over {
 		return
 	}
 	w.rec.closes[uint32(code)]++

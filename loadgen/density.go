@@ -11,7 +11,9 @@ import (
 	"time"
 )
 
-// densityCmd is the scenario `density`: what a connection costs at rest.
+// densityCmd is the scenario `density`: what a connection costs at rest. It
+// wants a server that was just started: one that has had more connections
+// before has the memory for them already.
 type densityCmd struct {
 	target
 	Steps      []int         `help:"Numbers of connections to measure at, rising (default ${default})." default:"4000,8000,12000,18000" json:"steps"`

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"net/netip"
@@ -49,13 +50,14 @@ type fleet struct {
 }
 
 func newFleet(cfg fleetConfig) (*fleet, error) {
+	run, bits := newRunID()
 	f := &fleet{
 		clock:   newClock(),
-		run:     newRunID(),
+		run:     run,
 		payload: cfg.payload,
 		layout:  cfg.layout,
 		dial:    netpoll.Dial{Addr: cfg.addr, URI: cfg.uri},
-		sources: newSources(cfg.addr.Addr(), cfg.layout.conns),
+		sources: newSources(cfg.addr.Addr(), cfg.layout.conns, bits),
 		clients: make([]client, cfg.layout.conns),
 	}
 	if cfg.prefix == "" {
@@ -76,8 +78,9 @@ func newFleet(cfg fleetConfig) (*fleet, error) {
 		f.workers = append(f.workers, w)
 	}
 	f.metronome.clock = f.clock
-	f.metronome.wake = func() {
+	f.metronome.beat = func(due int64) {
 		for _, w := range f.workers {
+			w.beat.CompareAndSwap(0, due)
 			w.loop.Wake()
 		}
 	}
@@ -86,15 +89,15 @@ func newFleet(cfg fleetConfig) (*fleet, error) {
 	return f, nil
 }
 
-func newRunID() string {
+func newRunID() (id string, bits uint16) {
 	var b [runIDLen / 2]byte
 	_, _ = rand.Read(b[:]) // never fails
-	return hex.EncodeToString(b[:])
+	return hex.EncodeToString(b[:]), binary.BigEndian.Uint16(b[:])
 }
 
 // close drops all connections and ends every goroutine.
 func (f *fleet) close() {
-	f.ask(func(w *worker) { w.ending = true })
+	f.end()
 	f.metronome.stop.Store(true)
 	f.beating.Wait()
 	f.engine.Stop()
@@ -183,6 +186,9 @@ func (f *fleet) missing() (missing, surplus uint64) {
 	})
 	return missing, surplus
 }
+
+// end closes the books: what still happens is not counted.
+func (f *fleet) end() { f.ask((*worker).end) }
 
 // settle waits, for at most limit, until every message was answered and has
 // arrived, or nobody is left to get it.

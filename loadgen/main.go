@@ -23,7 +23,7 @@ const (
 // commands are the scenarios.
 type commands struct {
 	Run     runCmd     `cmd:"" help:"Hold connections, publish on a schedule, report latencies and check the order."`
-	Density densityCmd `cmd:"" help:"Open connections in steps and tell the server's memory for each."`
+	Density densityCmd `cmd:"" help:"Open connections in steps and tell the memory that each costs a server, which should have just been started."`
 	Slow    slowCmd    `cmd:"" help:"Let one member of a room stop reading: what do the others notice, and does it recover?"`
 }
 

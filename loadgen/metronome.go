@@ -14,18 +14,17 @@ const (
 
 // metronome wakes the event loops when something is due, on the plan's own
 // times where these are not too dense: a timer that is late would show in
-// every latency, which count from the planned time. The loops compare the beat
-// they were woken for with the time it is; that is their lag.
+// every latency, which count from the planned time. The loops compare the first
+// beat since their last turn with the time it is; that is their lag.
 //
 // It sleeps in nanosleep(2), on a thread of its own, because the runtime's
 // timers end on whole milliseconds.
 type metronome struct {
 	clock clock
-	wake  func()
+	beat  func(due int64) // wakes the loops; due is clock ns
 
 	// atomic
 	plan atomic.Pointer[plan] // what the loops are following; nil: nothing
-	beat atomic.Int64         // when the last beat was due, clock ns
 	stop atomic.Bool
 }
 
@@ -40,7 +39,6 @@ func (m *metronome) run() {
 			ts := syscall.NsecToTimespec(left)
 			_ = syscall.Nanosleep(&ts, nil) // EINTR: the loop looks again
 		}
-		m.beat.Store(next)
-		m.wake()
+		m.beat(next)
 	}
 }

@@ -116,8 +116,8 @@ func (r *recorder) forget(since int64) {
 	}
 }
 
-func (r *recorder) acked(p *inflight, now int64) {
-	r.Acked++
+// answered times a publish.
+func (r *recorder) answered(p *inflight, now int64) {
 	if p.at >= r.since {
 		r.ack.record(now - p.at)
 		r.ackService.record(now - p.sent)

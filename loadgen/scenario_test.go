@@ -98,15 +98,15 @@ func TestProcessUsage(t *testing.T) {
 
 func TestSources(t *testing.T) {
 	loopback, lan := netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("10.1.2.3")
-	if newSources(loopback, 20_000) != nil || newSources(lan, 100_000) != nil {
+	if newSources(loopback, perSource, 7) != nil || newSources(lan, 100_000, 7) != nil {
 		t.Fatal("addresses are chosen where the kernel could")
 	}
-	s := newSources(loopback, 45_000)
-	used := map[netip.Addr]int{}
-	for i := range 45_000 {
-		used[s.of(i)]++
+	s := newSources(loopback, 2*perSource+5, 0x0203)
+	used := map[string]int{}
+	for i := range 2*perSource + 5 {
+		used[s.of(i).String()]++
 	}
-	if len(s) != 3 || used[loopback] != perSource || used[netip.MustParseAddr("127.0.0.3")] != 5_000 {
+	if len(s) != 3 || used["127.2.3.1"] != perSource || used["127.2.3.3"] != 5 {
 		t.Fatalf("%v: %v", s, used)
 	}
 	if sources(nil).of(5).IsValid() {

@@ -73,7 +73,8 @@ func (s *session) hold(d time.Duration) (now snapshot, interrupted bool) {
 	return now, err != nil
 }
 
-// drain ends the talking and waits until everything has arrived.
+// drain ends the talking, waits until everything has arrived, and closes the
+// books.
 func (s *session) drain(limit time.Duration) {
 	s.fleet.talk(nil)
 	ctx := s.env.ctx
@@ -82,6 +83,7 @@ func (s *session) drain(limit time.Duration) {
 		ctx, limit = context.WithoutCancel(ctx), min(limit, time.Second)
 	}
 	s.fleet.settle(ctx, limit, s.tell)
+	s.fleet.end()
 }
 
 // finish closes the fleet, completes the report and hands it out.

@@ -1,6 +1,10 @@
 package main
 
-import "github.com/hubbub-chat/hubbub/netpoll"
+import (
+	"sync/atomic"
+
+	"github.com/hubbub-chat/hubbub/netpoll"
+)
 
 // worker is one event loop's share of a fleet: the clients whose number is
 // its index modulo the number of loops. Everything in it belongs to the loop.
@@ -16,9 +20,14 @@ type worker struct {
 	scratch []byte        // the command being written
 	opening task          // connections to open
 	talking task          // messages to publish
-	beat    int64         // the metronome's beat last seen
-	ending  bool          // closes are our own doing now
+	over    bool          // what still happens is not counted
+
+	// atomic
+	beat atomic.Int64 // the first beat since the last turn, clock ns; 0: none
 }
+
+// maxPerTurn is how much of each task a loop does before it reads again.
+const maxPerTurn = 256
 
 // task is a plan and how far it has been followed.
 type task struct {
@@ -39,35 +48,48 @@ func newWorker(f *fleet, loop *netpoll.Loop) *worker {
 	return &worker{fleet: f, loop: loop, index: loop.Index(), rec: newRecorder(), parts: map[int]*part{}}
 }
 
-// turn is the loop's hook: it does everything that is due.
+// turn is the loop's hook: it does what is due, and returns true when there
+// is more of it than one turn should do.
 func (w *worker) turn() bool {
 	now := w.fleet.clock.now()
-	if beat := w.fleet.metronome.beat.Load(); beat != w.beat {
-		w.beat = beat
+	if beat := w.beat.Swap(0); beat != 0 {
 		w.rec.lag.record(now - beat)
 	}
 	loops := len(w.fleet.workers)
-	for k, ok := w.opening.next(now); ok; k, ok = w.opening.next(now) {
+	did := 0
+	for ; did < maxPerTurn; did++ {
+		k, ok := w.opening.next(now)
+		if !ok {
+			break
+		}
 		if i := w.opening.plan.first + int(k); i%loops == w.index {
 			w.open(i)
 		}
 	}
-	for k, ok := w.talking.next(now); ok; k, ok = w.talking.next(now) {
-		i, n := w.talking.plan.speaker(k)
-		if i%loops != w.index {
-			continue
+	for ; did < maxPerTurn; did++ {
+		k, ok := w.talking.next(now)
+		if !ok {
+			break
 		}
-		at := w.talking.plan.at(k)
-		if !w.fleet.clients[i].publish(n, at, now) {
-			w.rec.Unsent++
-			continue
-		}
-		w.rec.Sent++
-		if now-at > int64(lateAfter) {
-			w.rec.Late++
+		if i, n := w.talking.plan.speaker(k); i%loops == w.index {
+			w.publish(i, n, w.talking.plan.at(k))
 		}
 	}
-	return false
+	return did == maxPerTurn
+}
+
+// publish lets connection i say message n of its room, which was due at a
+// time.
+func (w *worker) publish(i int, n uint32, at int64) {
+	now := w.fleet.clock.now()
+	if !w.fleet.clients[i].publish(n, at, now) {
+		w.rec.Unsent++
+		return
+	}
+	w.rec.Sent++
+	if now-at > int64(lateAfter) {
+		w.rec.Late++
+	}
 }
 
 // open dials connection i.
@@ -110,4 +132,20 @@ func (w *worker) missing() (missing, surplus uint64) {
 		missing, surplus = missing+m, surplus+s
 	})
 	return missing, surplus
+}
+
+// end closes the worker's books. Publishes without an answer go into the
+// latency of acks with the time they have waited: without them the very worst
+// would be left out.
+func (w *worker) end() {
+	if w.over {
+		return
+	}
+	w.over = true
+	now := w.fleet.clock.now()
+	w.clients(func(c *client) {
+		for i := range c.pending {
+			w.rec.answered(&c.pending[i], now)
+		}
+	})
 }
