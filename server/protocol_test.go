@@ -16,6 +16,9 @@ import (
 type (
 	command   = protocol.Command
 	subscribe = protocol.SubscribeRequest
+
+	unsubscribeRequest = protocol.UnsubscribeRequest
+	pingRequest        = protocol.PingRequest
 )
 
 // A message on its whole way, in both codecs and with both ways to ask for
