@@ -72,6 +72,7 @@ type Conn struct {
 	since   uint32 // when the state began, or, while open, when anything was last read; loop seconds
 	code    uint16 // how it ended
 	state   state
+	deflate bool // permessage-deflate was negotiated
 	client  bool // we dialled: our frames are masked, the peer's are not
 	queued  bool // in loop.unsent
 	blocked bool // the socket's buffer is full; EPOLLOUT is armed
@@ -104,6 +105,10 @@ func (c *Conn) Loop() *Loop { return c.loop }
 
 // Open reports whether messages can still be sent.
 func (c *Conn) Open() bool { return c.state == stateOpen }
+
+// Deflate reports whether permessage-deflate was negotiated: frames sent to the
+// peer may have RSV1 set and a compressed payload.
+func (c *Conn) Deflate() bool { return c.deflate }
 
 // Blocked reports whether the socket's buffer is full: Drained will follow.
 func (c *Conn) Blocked() bool { return c.blocked }

@@ -20,6 +20,8 @@ type Config struct {
 	Subprotocols []string                          // supported, the most preferred first
 	MaxConns     int                               // connections at once, above it 503; default 1<<20
 
+	Compression bool // accept permessage-deflate where it is offered
+
 	MaxMessage int // bytes of one message, above it close 1009; default 64 KiB
 	MaxQueue   int // bytes of replies a peer may leave untaken, above it Overflow; default 2 MiB
 

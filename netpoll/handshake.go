@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/gobwas/ws"
+	"github.com/gobwas/ws/wsflate"
 )
 
 const (
@@ -41,6 +42,7 @@ type upgrader struct {
 	loop    *Loop
 	ws      ws.Upgrader
 	req     Request
+	deflate wsflate.Extension
 	handler Handler
 	offers  []string
 	in      bytes.Reader
@@ -61,6 +63,12 @@ func (u *upgrader) init(l *Loop) {
 		OnHeader:        u.onHeader,
 		ProtocolCustom:  u.onProtocol,
 		OnBeforeUpgrade: u.onBeforeUpgrade,
+	}
+	if l.engine.cfg.Compression {
+		// Without context takeover: a window per connection would be many
+		// times what the connection costs.
+		u.deflate.Parameters = wsflate.DefaultParameters
+		u.ws.Negotiate = u.deflate.Negotiate
 	}
 }
 
@@ -98,6 +106,7 @@ func (u *upgrader) onProtocol(value []byte) (string, bool) {
 }
 
 func (u *upgrader) onBeforeUpgrade() (ws.HandshakeHeader, error) {
+	_, u.req.conn.deflate = u.deflate.Accepted()
 	h, reject := u.loop.engine.cfg.Upgrade(&u.req)
 	if reject != nil {
 		return nil, ws.RejectConnectionError(
@@ -113,6 +122,7 @@ func (u *upgrader) onBeforeUpgrade() (ws.HandshakeHeader, error) {
 func (u *upgrader) answer(c *Conn, head []byte) ([]byte, Handler) {
 	u.req = Request{conn: c}
 	u.handler = nil
+	u.deflate.Reset()
 	u.offers = u.offers[:0]
 	u.in.Reset(head)
 	u.out.Reset()

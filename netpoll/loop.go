@@ -40,24 +40,25 @@ type Loop struct {
 	evfd   int // eventfd that ends the wait
 
 	// owned by run
-	slots   []*Conn  // connections by slot, nil where free
-	free    []uint32 // free slots
-	gen     uint32   // numbers the connections, to recognise stale events
-	buf     []byte   // every read lands here; it is the Handler's until it returns
-	scratch []byte   // frames of one reply
-	unsent  []*Conn  // connections with replies queued in this turn
-	ended   []*Conn  // connections whose Handler is to be told Closed
-	spare   []*outbound
-	onTurn  func() bool
-	again   bool // the turn hook has work left: do not sleep
-	now     time.Time
-	second  uint32 // whole seconds since the loop began
-	began   time.Time
-	tickAt  time.Time
-	sweep   int // the slot the next slice begins at
-	upgrade upgrader
-	rng     *rand.ChaCha8 // masks of client frames
-	stopped bool
+	slots    []*Conn  // connections by slot, nil where free
+	free     []uint32 // free slots
+	gen      uint32   // numbers the connections, to recognise stale events
+	buf      []byte   // every read lands here; it is the Handler's until it returns
+	scratch  []byte   // frames of one reply
+	unsent   []*Conn  // connections with replies queued in this turn
+	ended    []*Conn  // connections whose Handler is to be told Closed
+	spare    []*outbound
+	onTurn   func() bool
+	again    bool // the turn hook has work left: do not sleep
+	now      time.Time
+	second   uint32 // whole seconds since the loop began
+	began    time.Time
+	tickAt   time.Time
+	sweep    int // the slot the next slice begins at
+	upgrade  upgrader
+	inflater inflater
+	rng      *rand.ChaCha8 // masks of client frames
+	stopped  bool
 
 	// guarded by mu
 	mu     sync.Mutex

@@ -1,6 +1,7 @@
 package netpoll
 
 import (
+	"errors"
 	"unicode/utf8"
 
 	"github.com/gobwas/ws"
@@ -20,6 +21,7 @@ type inbound struct {
 	got     int64 // bytes of h's payload that have come
 
 	op      ws.OpCode // of the message, OpContinuation when there is none
+	deflate bool      // the message is compressed
 	msg     []byte    // its payload so far
 	checked int       // bytes of msg known to be UTF-8
 
@@ -63,11 +65,14 @@ func (c *Conn) readWhole(b []byte) int {
 	if h.Masked {
 		ws.Cipher(payload, h.Mask, 0)
 	}
-	if h.OpCode.IsControl() {
+	switch {
+	case h.OpCode.IsControl():
 		c.control(h.OpCode, payload)
-	} else if h.OpCode == ws.OpText && !utf8.Valid(payload) {
+	case h.Rsv1():
+		c.inflate(h.OpCode, payload)
+	case h.OpCode == ws.OpText && !utf8.Valid(payload):
 		c.violated(closeUTF8)
-	} else {
+	default:
 		c.message(h.OpCode, payload)
 	}
 	return n + int(h.Length)
@@ -82,6 +87,9 @@ func (c *Conn) checkHeader(h ws.Header, op ws.OpCode, have int) bool {
 	}
 	if op != ws.OpContinuation {
 		st = st.Set(ws.StateFragmented)
+	}
+	if c.deflate && h.Rsv1() && (h.OpCode == ws.OpText || h.OpCode == ws.OpBinary) {
+		h.Rsv &^= ws.Rsv(true, false, false) // RFC 7692 allows it there and nowhere else
 	}
 	if ws.CheckHeader(h, st) != nil {
 		c.violated(closeProtocol)
@@ -127,7 +135,7 @@ func (c *Conn) readPart(b []byte) []byte {
 		}
 		in.h, in.nhead, in.inFrame, in.got = h, 0, true, 0
 		if !h.OpCode.IsControl() && h.OpCode != ws.OpContinuation {
-			in.op = h.OpCode
+			in.op, in.deflate = h.OpCode, h.Rsv1()
 		}
 	}
 	k := min(int64(len(b)), in.h.Length-in.got)
@@ -144,7 +152,7 @@ func (c *Conn) readPart(b []byte) []byte {
 	if in.got == in.h.Length {
 		in.inFrame = false
 		c.frameRead(in)
-	} else if in.op == ws.OpText && !in.h.OpCode.IsControl() && !in.checkUTF8(false) {
+	} else if in.op == ws.OpText && !in.deflate && !in.h.OpCode.IsControl() && !in.checkUTF8(false) {
 		c.violated(closeUTF8)
 	}
 	return b[k:]
@@ -158,15 +166,36 @@ func (c *Conn) frameRead(in *inbound) {
 		c.control(in.h.OpCode, payload)
 		return
 	}
-	if in.op == ws.OpText && !in.checkUTF8(in.h.Fin) {
+	if in.op == ws.OpText && !in.deflate && !in.checkUTF8(in.h.Fin) {
 		c.violated(closeUTF8)
 		return
 	}
 	if in.h.Fin {
-		op, msg := in.op, in.msg
-		in.op, in.msg, in.checked = ws.OpContinuation, nil, 0
+		op, msg, deflated := in.op, in.msg, in.deflate
+		in.op, in.deflate, in.msg, in.checked = ws.OpContinuation, false, nil, 0
+		if deflated {
+			c.inflate(op, msg)
+		} else {
+			c.message(op, msg)
+		}
+	}
+}
+
+// inflate handles a compressed message.
+func (c *Conn) inflate(op ws.OpCode, payload []byte) {
+	f := &c.loop.inflater
+	msg, err := f.inflate(payload, c.loop.engine.cfg.MaxMessage)
+	switch {
+	case errors.Is(err, errInflatedTooBig):
+		c.violated(closeTooBig)
+	case err != nil:
+		c.violated(closeProtocol)
+	case op == ws.OpText && !utf8.Valid(msg):
+		c.violated(closeUTF8)
+	default:
 		c.message(op, msg)
 	}
+	f.shrink()
 }
 
 // checkUTF8 reports whether the message can still become valid UTF-8, or,
