@@ -202,11 +202,32 @@ func (h *Hub) Deliver(batch []*schema.Message) {
 			return c.encoded[codec]
 		})
 	}
+	h.wake()
+}
+
+// wake makes the loops look at what was posted.
+func (h *Hub) wake() {
 	for _, s := range h.shards {
 		if s.backlog.Load() > 0 {
 			s.loop.Wake()
 		}
 	}
+}
+
+// Event brings something that is not kept, a join or somebody typing, to a
+// room's members. It has no offset; it comes between the messages that were
+// delivered before and after it. Any goroutine may call it.
+func (h *Hub) Event(name string, encode func(schema.Codec) []byte) {
+	h.mu.RLock()
+	r := h.rooms[name]
+	h.mu.RUnlock()
+	if r == nil {
+		return // nobody is there
+	}
+	r.mu.Lock()
+	r.post(0, encode)
+	r.mu.Unlock()
+	h.wake()
 }
 
 // admit reports whether a room can take another message.

@@ -76,19 +76,21 @@ func (r *Room) fill(last uint64, newest []*schema.Message) {
 
 // deliver makes m the room's newest message and puts it before every part.
 // encode is called at most once per codec.
-func (r *Room) deliver(m *schema.Message, encode func(schema.Codec) []byte) int {
+func (r *Room) deliver(m *schema.Message, encode func(schema.Codec) []byte) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.loaded, r.last = true, m.Offset
 	r.recent.push(m, r.hub.cfg.RecentMessages, r.hub.cfg.RecentBytes)
-	reached := 0
+	r.post(m.Offset, encode)
+}
+
+// post puts a message before every part. Called with mu held.
+func (r *Room) post(offset uint64, encode func(schema.Codec) []byte) {
 	for _, p := range r.parts {
 		if p != nil {
-			p.shard.post(p, m.Offset, encode(p.codec))
-			reached++
+			p.shard.post(p, offset, encode(p.codec))
 		}
 	}
-	return reached
 }
 
 // empty reports whether no part is left. Called with mu held.

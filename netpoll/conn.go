@@ -103,6 +103,9 @@ const maxMerge = 16 << 10
 // Loop is the loop the connection lives on.
 func (c *Conn) Loop() *Loop { return c.loop }
 
+// Handler is whose the connection is; nil once that has been told Closed.
+func (c *Conn) Handler() Handler { return c.handler }
+
 // Open reports whether messages can still be sent.
 func (c *Conn) Open() bool { return c.state == stateOpen }
 

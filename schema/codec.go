@@ -61,6 +61,16 @@ func (c Codec) AppendReply(b []byte, r *protocol.Reply) []byte {
 	return b
 }
 
+// AppendJoin appends the push that tells a channel's members of one more.
+func (c Codec) AppendJoin(b []byte, channel string, info *protocol.ClientInfo) []byte {
+	return c.AppendReply(b, &protocol.Reply{Push: &protocol.Push{Channel: channel, Join: &protocol.Join{Info: info}}})
+}
+
+// AppendLeave appends the push that tells a channel's members of one less.
+func (c Codec) AppendLeave(b []byte, channel string, info *protocol.ClientInfo) []byte {
+	return c.AppendReply(b, &protocol.Reply{Push: &protocol.Push{Channel: channel, Leave: &protocol.Leave{Info: info}}})
+}
+
 // Encoder appends publications. It keeps the protocol's nested structs
 // between calls, so that framing a push allocates nothing; it belongs to one
 // goroutine.
