@@ -20,7 +20,8 @@ let painting = false;
 
 const roomList = new RoomList($('room-list'), leave);
 const people = new People({
-  button: $('open-people'), count: $('crowd-count'), stack: $('crowd-stack'), list: $('people-list'), more: $('people-more'),
+  button: $('open-people'), count: $('crowd-count'), stack: $('crowd-stack'),
+  heading: $('people-count'), list: $('people-list'), more: $('people-more'),
 });
 const profile = new Profile({
   dialog: $('profile'), form: $('profile-form'), title: $('profile-title'), text: $('profile-text'),
@@ -49,6 +50,10 @@ function roomNamed(name) {
   if (rooms.has(name)) return rooms.get(name);
   const room = new Room(connection, name);
   rooms.set(name, room);
+  room.addEventListener('publication', () => {
+    room.trim(room === current && !scroller.atBottom);
+    changed(room);
+  });
   room.addEventListener('messages', () => changed(room));
   room.addEventListener('loading', () => changed(room));
   room.addEventListener('state', () => {
@@ -116,7 +121,6 @@ function schedule() {
 
 function paint() {
   if (!current) return;
-  if (scroller.atBottom) current.trim();
   $('room-name').textContent = current.name;
   $('scroller').setAttribute('aria-label', `Messages in ${current.name}`);
   // Old messages that come in by scrolling are not news to be read out.

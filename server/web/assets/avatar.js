@@ -8,14 +8,14 @@ export function hueOf(name) {
   return ((hash >>> 8) % HUES) * (360 / HUES); // FNV's low bits are its weak ones
 }
 
-export function initialsOf(name) {
-  const words = name.trim().split(/[\s._-]+/u).filter(Boolean);
-  const letters = words.length > 1 ? [words[0], words.at(-1)] : words;
-  return letters.map((word) => [...word][0].toLocaleUpperCase()).join('') || '?';
+function initialsOf(name, letters) {
+  const words = name.split(/[\s._-]+/u).filter(Boolean);
+  const chosen = words.length > 1 ? [words[0], words.at(-1)] : words;
+  return chosen.slice(0, letters).map((word) => [...word][0].toLocaleUpperCase()).join('') || '?';
 }
 
-export function paintAvatar(element, name) {
-  element.textContent = initialsOf(name);
+export function paintAvatar(element, name, letters = 2) {
+  element.textContent = initialsOf(name, letters);
   // Through the CSSOM: a style attribute would be refused by the page's policy.
   element.style.setProperty('--hue', hueOf(name));
 }

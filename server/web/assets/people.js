@@ -14,6 +14,7 @@ export class People {
   #parts;
   #room;
   #timer;
+  #due = Infinity; // when the timer fires
   #asked = 0;
 
   constructor(parts) {
@@ -27,16 +28,23 @@ export class People {
     this.soon();
   }
 
-  soon() {
+  soon() { this.#refreshIn(SOON_MS); }
+
+  // An earlier appointment stands: a room where someone comes every moment would
+  // otherwise put its list off for ever.
+  #refreshIn(delay) {
+    const due = Date.now() + delay;
+    if (due >= this.#due) return;
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#refresh(), SOON_MS);
+    this.#due = due;
+    this.#timer = setTimeout(() => this.#refresh(), delay);
   }
 
   async #refresh() {
     const room = this.#room;
     const turn = ++this.#asked;
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#refresh(), EVERY_MS);
+    this.#due = Infinity;
+    this.#refreshIn(EVERY_MS);
     if (!room?.isLive || document.hidden) return;
     try {
       const { numClients, numUsers } = await room.sub.presenceStats();
@@ -51,19 +59,19 @@ export class People {
   #show(clients, count) {
     const people = clients ? distinct(clients) : [];
     const total = clients ? people.length : count;
-    const { button, count: label, stack, list, more } = this.#parts;
+    const { button, count: label, heading, stack, list, more } = this.#parts;
     button.hidden = total === 0;
-    label.textContent = total.toLocaleString();
-    button.setAttribute('aria-label', `${total.toLocaleString()} here. Who is here`);
-    stack.replaceChildren(...people.slice(0, STACKED).map(({ name }) => avatar(name)));
+    label.textContent = heading.textContent = total.toLocaleString();
+    stack.replaceChildren(...people.slice(0, STACKED).map(({ name }) => avatar(name, 1)));
     list.replaceChildren(...people.map((person) => row(person)));
     more.hidden = Boolean(clients);
     more.textContent = clients ? '' : `${total.toLocaleString()} people are here: too many to list.`;
   }
 
   #clear() {
-    const { button, list, stack, more } = this.#parts;
+    const { button, heading, list, stack, more } = this.#parts;
     button.hidden = true;
+    heading.textContent = '';
     more.hidden = true;
     list.replaceChildren();
     stack.replaceChildren();
@@ -82,11 +90,11 @@ function distinct(clients) {
   return [...people.values()].sort((a, b) => a.name.localeCompare(b.name));
 }
 
-function avatar(name) {
+function avatar(name, letters = 2) {
   const element = document.createElement('span');
   element.className = 'avatar';
   element.setAttribute('aria-hidden', 'true');
-  paintAvatar(element, name);
+  paintAvatar(element, name, letters);
   return element;
 }
 

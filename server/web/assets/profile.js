@@ -21,9 +21,9 @@ export class Profile {
       this.#save();
     });
     parts.cancel.addEventListener('click', () => parts.dialog.close());
-    parts.dialog.addEventListener('cancel', (event) => {
-      if (!this.name) event.preventDefault(); // there is no page behind the first question
-    });
+    // There is no page behind the first question. Browsers let a second Escape
+    // through whatever a cancel handler says, so the question is asked again.
+    parts.dialog.addEventListener('close', () => { if (!this.name) this.ask(this.#answered); });
   }
 
   // ask opens the dialog; answered is called with a new name, not at a cancel.

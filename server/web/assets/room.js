@@ -10,8 +10,9 @@ import { Outbox } from './outbox.js';
 import { Timeline } from './timeline.js';
 
 const PAGE = 50;
-const KEEP = 400; // messages kept when a room that nobody scrolls in grows beyond LIMIT
-const LIMIT = 600;
+const LIMIT = 600; // messages held where the newest are what is looked at
+const READING = 6000; // and where someone reads further up
+const SLACK = 200; // dropped beyond that, so that it does not happen at every message
 const RELOAD_DELAY_MS = 1500;
 
 export class Room extends EventTarget {
@@ -95,9 +96,11 @@ export class Room extends EventTarget {
     }
   }
 
-  // trim is called when the newest messages are on the screen: nobody looks at the old ones.
-  trim() {
-    if (this.timeline.size <= LIMIT || this.timeline.trim(KEEP) === 0) return;
+  // trim keeps a page that is left open in a busy room from growing for ever.
+  trim(isReading) {
+    const limit = isReading ? READING : LIMIT;
+    if (this.timeline.size <= limit) return;
+    this.timeline.trim(limit - SLACK);
     this.#oldest = this.timeline.oldest;
     this.hasOlder = true;
   }
@@ -160,7 +163,7 @@ export class Room extends EventTarget {
     if (this.loading) this.#meanwhile.push(pub);
     else if (this.loaded) this.#take(pub);
     if (kindOf(pub) === 'message' && !this.#connection.isOwn(pub.info?.client)) this.unread += 1;
-    this.#emit('messages');
+    this.#emit('publication');
   }
 
   #take(pub) {

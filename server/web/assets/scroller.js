@@ -33,10 +33,12 @@ export class Scroller {
   // keeping runs a change of the content without moving what is being read.
   keeping(change) {
     const anchor = this.#stuck ? undefined : this.#firstVisible();
-    const before = anchor?.getBoundingClientRect().top;
+    // Its lower edge: a page put in above may take the heading of the day or of
+    // the speaker away from it.
+    const before = anchor?.getBoundingClientRect().bottom;
     change();
     if (this.#stuck) this.toBottom();
-    else if (anchor?.isConnected) this.#element.scrollTop += anchor.getBoundingClientRect().top - before;
+    else if (anchor?.isConnected) this.#element.scrollTop += anchor.getBoundingClientRect().bottom - before;
   }
 
   #fromBottom() {

@@ -40,12 +40,10 @@ export class Timeline {
     this.#changes.clear();
   }
 
-  // trim forgets the oldest messages beyond keep, so that a page left open in a
-  // busy room for a week does not grow for a week. History brings them back.
+  // trim forgets the oldest messages beyond keep; history brings them back.
   trim(keep) {
     const dropped = this.#order.splice(0, Math.max(0, this.#order.length - keep));
     for (const offset of dropped) this.#byOffset.delete(offset);
-    return dropped.length;
   }
 
   messages() { return this.#order.map((offset) => this.#byOffset.get(offset)); }
