@@ -1,7 +1,6 @@
 package sessions
 
 import (
-	"context"
 	"time"
 
 	"github.com/centrifugal/protocol"
@@ -94,48 +93,31 @@ func (cu *catchUp) unrecoverable() {
 	})
 }
 
-// read asks the store for the next page.
+// read asks for the next page.
 func (cu *catchUp) read() {
-	ln, cfg := cu.lane, &cu.lane.all.cfg
-	room, from, upTo, first := cu.room.Name(), cu.from, cu.upTo, !cu.answered
+	ln := cu.lane
 	cu.reading = true
-	ok := cfg.Reads.Do(func(ctx context.Context) {
-		page, tooMany, err := readMissed(ctx, cfg, room, from, upTo, first)
+	ln.all.pages.read(missed{cu.room.Name(), cu.from, cu.upTo, !cu.answered}, func(p page) {
 		ln.loop.Post(func() {
 			if ln.catching[cu.sub] == cu {
 				cu.reading = false
-				cu.page(page, tooMany, err)
+				cu.page(p)
 			}
 		})
 	})
-	if !ok {
-		cu.reading = false
-		cu.page(nil, false, fanout.ErrBusy)
-	}
-}
-
-func readMissed(ctx context.Context, cfg *Config, room string, from, upTo uint64, first bool) (page []*schema.Message, tooMany bool, err error) {
-	if first {
-		n, err := cfg.Store.Count(ctx, room, from, upTo, cfg.HistorySize+1)
-		if err != nil || n > cfg.HistorySize {
-			return nil, n > cfg.HistorySize, err
-		}
-	}
-	page, err = cfg.Store.After(ctx, room, from, upTo, cfg.HistorySize, pageBytes)
-	return page, false, err
 }
 
 // page takes a page that was read.
-func (cu *catchUp) page(list []*schema.Message, tooMany bool, err error) {
-	ln, s := cu.lane, cu.session
+func (cu *catchUp) page(p page) {
+	ln, s, list := cu.lane, cu.session, p.list
 	switch {
-	case err != nil && !cu.answered:
+	case p.err != nil && !cu.answered:
 		ln.refuse(cu.sub, s, cu.ticket, schema.ErrInternal)
 		return
-	case err != nil:
+	case p.err != nil:
 		s.close(schema.CloseInsufficientState) // it reconnects and recovers from where it is
 		return
-	case tooMany, !cu.answered && !cu.recent(list):
+	case p.tooMany, !cu.answered && !cu.recent(list):
 		cu.unrecoverable()
 		return
 	}

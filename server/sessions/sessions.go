@@ -88,6 +88,7 @@ func (c *Config) setDefaults() {
 type Sessions struct {
 	cfg   Config
 	lanes []*lane
+	pages *pages
 	boot  string // of client ids: tells this run of this node from others
 	next  atomic.Uint64
 
@@ -101,6 +102,7 @@ func New(cfg Config, loops []*netpoll.Loop) *Sessions {
 	var boot [4]byte
 	_, _ = rand.Read(boot[:]) // never fails: it ends the program instead
 	s := &Sessions{cfg: cfg, boot: hex.EncodeToString(boot[:])}
+	s.pages = newPages(&s.cfg)
 	for i, l := range loops {
 		ln := newLane(s, l, cfg.Hub.Shard(i))
 		s.lanes = append(s.lanes, ln)
