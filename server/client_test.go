@@ -199,8 +199,9 @@ func (c *client) trySend(cmds ...*protocol.Command) error {
 // frame.
 func (c *client) next() ([]byte, *protocol.Reply, error) {
 	for len(c.rest) == 0 {
-		if err := c.readFrame(); err != nil {
-			return nil, nil, err
+		ping, err := c.readFrame()
+		if ping || err != nil {
+			return nil, new(protocol.Reply), err
 		}
 	}
 	raw := c.rest[0]
@@ -217,37 +218,42 @@ func (c *client) next() ([]byte, *protocol.Reply, error) {
 	return raw, r, c.checkReply(raw, r)
 }
 
-func (c *client) readFrame() error {
+// readFrame reads one frame. It reports whether that was a WebSocket ping.
+func (c *client) readFrame() (ping bool, err error) {
 	f, err := ws.ReadFrame(c.r)
 	if err != nil {
-		var timeout net.Error
-		if errors.As(err, &timeout) && timeout.Timeout() {
-			return err
+		if timedOut(err) {
+			return false, err
 		}
-		return closed{1006, err.Error()}
+		return false, closed{1006, err.Error()}
 	}
 	switch f.Header.OpCode {
 	case ws.OpClose:
 		code, reason := ws.ParseCloseFrameData(f.Payload)
 		_ = c.writeFrame(ws.OpClose, f.Payload) // the server may be gone
 		if reason == "" || reason[0] == '{' {
-			return fmt.Errorf("the server closed with %d and the reason %q", code, reason)
+			return false, fmt.Errorf("the server closed with %d and the reason %q", code, reason)
 		}
-		return closed{uint16(code), reason}
+		return false, closed{uint16(code), reason}
 	case ws.OpPing:
 		c.pings++
 		if c.mute {
-			return nil
+			return true, nil
 		}
-		return c.writeFrame(ws.OpPong, f.Payload)
+		return true, c.writeFrame(ws.OpPong, f.Payload)
 	case ws.OpText, ws.OpBinary:
 		if f.Header.OpCode.IsData() && (f.Header.OpCode == ws.OpBinary) != c.codec.Binary() {
-			return fmt.Errorf("a frame of kind %v on a %v connection", f.Header.OpCode, c.codec)
+			return false, fmt.Errorf("a frame of kind %v on a %v connection", f.Header.OpCode, c.codec)
 		}
 		c.rest, err = splitFrame(c.codec, f.Payload)
-		return err
+		return false, err
 	}
-	return fmt.Errorf("a frame of kind %v", f.Header.OpCode)
+	return false, fmt.Errorf("a frame of kind %v", f.Header.OpCode)
+}
+
+func timedOut(err error) bool {
+	var timeout net.Error
+	return errors.As(err, &timeout) && timeout.Timeout()
 }
 
 func splitFrame(codec schema.Codec, payload []byte) ([][]byte, error) {

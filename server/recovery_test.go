@@ -16,14 +16,15 @@ import (
 	"github.com/hubbub-chat/hubbub/server/sessions"
 )
 
-// flood publishes into a room until it is stopped, a frame of 20 at a time.
+// flood publishes into a room until it is stopped, a frame of 20 at a time
+// with a pause between.
 type flood struct {
 	sent atomic.Int64 // acknowledged messages
 	quit chan struct{}
 	wg   sync.WaitGroup
 }
 
-func (h *harness) flood(room, prefix string, size int) *flood {
+func (h *harness) flood(room string, size int, pause time.Duration) *flood {
 	h.t.Helper()
 	f := &flood{quit: make(chan struct{})}
 	c := h.client(schema.Protobuf)
@@ -33,9 +34,9 @@ func (h *harness) flood(room, prefix string, size int) *flood {
 			case <-f.quit:
 				c.cut()
 				return
-			default:
+			case <-time.After(pause):
 			}
-			if err := c.tryPublishAll(room, numbered(fmt.Sprint(prefix, i), 20, size)); err != nil {
+			if err := c.tryPublishAll(room, numbered(fmt.Sprint("flood ", i), 20, size)); err != nil {
 				h.t.Errorf("flood: %v", err)
 				return
 			}
@@ -74,7 +75,7 @@ func TestRecoveryWhilePublishing(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			room := roomOf(t)
-			f := h.flood(room, "f", c.size)
+			f := h.flood(room, c.size, 0)
 			defer f.stop()
 			var all sync.WaitGroup
 			for _, codec := range codecs {
@@ -248,7 +249,7 @@ func TestTooMuchToRecoverWhilePublishing(t *testing.T) {
 		o.sessions = func(c *sessions.Config) { c.HistorySize = 150 }
 	})
 	room := roomOf(t)
-	f := h.flood(room, "f", 60)
+	f := h.flood(room, 60, 0)
 	defer f.stop()
 	m := h.follower("the member", room, schema.Protobuf)
 	for range 20 {
@@ -294,7 +295,7 @@ func TestSlowReader(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	f := h.flood(room, "f", 8000)
+	f := h.flood(room, 8000, 0)
 	for h.node.hub.Stats().Slow == 0 {
 		if err := quick.readFor(10 * time.Millisecond); err != nil {
 			t.Fatal(err)
@@ -373,7 +374,7 @@ func TestInterruptedRecovery(t *testing.T) {
 	random := rand.New(rand.NewPCG(seed, 0))
 	p := h.client(schema.JSON)
 	p.publishAll(room, numbered("p", 1500, 1000))
-	f := h.flood(room, "f", 200)
+	f := h.flood(room, 200, 0)
 	defer f.stop()
 	unsubscribe := func() *command {
 		return &command{Unsubscribe: &unsubscribeRequest{Channel: room}}

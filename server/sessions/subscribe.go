@@ -40,8 +40,11 @@ func (s *session) checkSubscribe(req *protocol.SubscribeRequest) error {
 	if err := schema.CheckChannel(req.Channel); err != nil {
 		return err
 	}
-	if s.find(req.Channel) != nil {
-		return schema.ErrAlreadySubscribed
+	if sub := s.find(req.Channel); sub != nil {
+		if !s.lane.tooLate(sub) {
+			return schema.ErrAlreadySubscribed
+		}
+		s.drop(sub)
 	}
 	if int(s.channels) >= s.lane.all.cfg.Channels {
 		return schema.ErrLimitExceeded.Because("too many subscriptions")
@@ -68,6 +71,16 @@ func (ln *lane) channel(sub *subscription) string {
 		return op.channel
 	}
 	return ""
+}
+
+// tooLate reports whether the client has been told that subscribing took too
+// long: it may try again while the first attempt is still under way.
+func (ln *lane) tooLate(sub *subscription) bool {
+	if op := ln.opening[sub]; op != nil {
+		return !ln.waits.open(op.ticket)
+	}
+	cu := ln.catching[sub]
+	return cu != nil && !cu.answered && !ln.waits.open(cu.ticket)
 }
 
 // drop forgets a subscription, in whatever state it is.

@@ -26,6 +26,9 @@ func (w *waits) add(x wait) ticket {
 	return w.first + ticket(len(w.list)-1)
 }
 
+// open reports whether a wait has still to be answered.
+func (w *waits) open(t ticket) bool { return t >= w.first && !w.list[t-w.first].answered }
+
 // take answers a wait. It returns false when its time was up before.
 func (w *waits) take(t ticket) (wait, bool) {
 	if t < w.first {
