@@ -1,0 +1,108 @@
+package channels
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/hubbub-chat/hubbub/schema"
+)
+
+const testFile = `{
+	"default":    {"presence": "subscribers"},
+	"namespaces": {
+		"public": {"join_leave": true},
+		"news":   {"publish": "nobody", "history": "users"},
+		"staff":  {"subscribe": "users", "publish": "subscribers", "history": "subscribers", "history_size": 50, "history_ttl": "1h"},
+		"typing": {"ephemeral": true}
+	}
+}`
+
+func TestParse(t *testing.T) {
+	n, err := Parse([]byte(testFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	staff, err := n.Of("staff:1")
+	if err != nil || staff.HistorySize != 50 || staff.Presence != Subscribers || !staff.Recovery {
+		t.Errorf("staff is %+v, %v", staff, err)
+	}
+	if typing, _ := n.Of("typing:1"); !typing.Ephemeral || typing.Recovery {
+		t.Errorf("typing is %+v", typing)
+	}
+	if _, err := n.Of("other:1"); !errors.Is(err, schema.ErrUnknownChannel) {
+		t.Errorf("an unknown namespace gives %v", err)
+	}
+	if _, err := Open().Of("other:1"); err != nil {
+		t.Errorf("without a file an unknown namespace gives %v", err)
+	}
+	for name, bad := range map[string]string{
+		"unknown key":           `{"namespace": {}}`,
+		"unknown option":        `{"namespaces": {"a": {"colour": 1}}}`,
+		"unknown who":           `{"namespaces": {"a": {"publish": "friends"}}}`,
+		"colon in a name":       `{"namespaces": {"a:b": {}}}`,
+		"empty name":            `{"namespaces": {"": {}}}`,
+		"number as a duration":  `{"default": {"history_ttl": 5}}`,
+		"subscribe subscribers": `{"default": {"subscribe": "subscribers"}}`,
+		"recovery of nothing":   `{"namespaces": {"a": {"ephemeral": true, "recovery": true}}}`,
+		"two values":            `{} {}`,
+		"not JSON":              `namespaces:`,
+	} {
+		if _, err := Parse([]byte(bad)); err == nil {
+			t.Errorf("%s is accepted: %s", name, bad)
+		}
+	}
+}
+
+// The matrix: every action of every kind of caller in every kind of channel.
+// s, p, h and r stand for the actions that are allowed.
+func TestAuthorize(t *testing.T) {
+	n, err := Parse([]byte(testFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	grant := func(channel string, a Action) bool { return strings.Contains(channel, "$") || a == Publish }
+	callers := []struct {
+		name string
+		c    Caller
+	}{
+		{"guest", Caller{}},
+		{"member", Caller{Subscribed: true}},
+		{"user", Caller{User: "alice"}},
+		{"user member", Caller{User: "alice", Subscribed: true}},
+		{"granted", Caller{User: "carol", Grants: grant}},
+		{"server", Caller{Server: true}},
+	}
+	for _, row := range []struct {
+		channel string
+		want    [6]string
+	}{
+		{"lobby", [6]string{"sph", "sphr", "sph", "sphr", "sph", "sphr"}},
+		{"public:1", [6]string{"sph", "sphr", "sph", "sphr", "sph", "sphr"}},
+		{"news:1", [6]string{"s", "sr", "sh", "shr", "sph", "sphr"}},
+		{"staff:1", [6]string{"", "phr", "s", "sphr", "sp", "sphr"}},
+		{"typing:1", [6]string{"sp", "spr", "sp", "spr", "sp", "spr"}},
+		{"$team", [6]string{"", "phr", "", "phr", "sphr", "sphr"}},
+		{"public:$team", [6]string{"", "phr", "", "phr", "sphr", "sphr"}},
+		{"@alice,bob", [6]string{"", "", "sphr", "sphr", "", "sphr"}},
+		{"@bob,carol", [6]string{"", "", "", "", "sphr", "sphr"}},
+		{"@bob,alice", [6]string{"", "", "", "", "", "sphr"}},
+		{"@alice", [6]string{"", "", "", "", "", "sphr"}},
+		{"unknown:1", [6]string{}},
+	} {
+		for i, caller := range callers {
+			t.Run(fmt.Sprint(row.channel, " ", caller.name), func(t *testing.T) {
+				got := ""
+				for a := range NumActions {
+					if n.Authorize(caller.c, a, row.channel) == nil {
+						got += string("sphr"[a])
+					}
+				}
+				if got != row.want[i] {
+					t.Errorf("may %q, want %q", got, row.want[i])
+				}
+			})
+		}
+	}
+}

@@ -1,0 +1,130 @@
+package channels
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/hubbub-chat/hubbub/schema"
+)
+
+// Namespaces is the rules of all channels. The namespace of a channel without
+// one is "".
+type Namespaces struct {
+	rules map[string]*Options
+	open  bool // no file: every namespace exists, with the default rules
+}
+
+// Open is the rules without a configuration file: every namespace exists.
+func Open() *Namespaces {
+	d := Defaults()
+	return &Namespaces{rules: map[string]*Options{"": &d}, open: true}
+}
+
+// file is the configuration file. A namespace begins with the rules of
+// "default", which begins with Defaults.
+type file struct {
+	Default    json.RawMessage            `json:"default"`
+	Namespaces map[string]json.RawMessage `json:"namespaces"`
+}
+
+// Parse reads a configuration file: JSON, of which every key must be known.
+func Parse(text []byte) (*Namespaces, error) {
+	var f file
+	if err := decode(text, &f); err != nil {
+		return nil, err
+	}
+	base := Defaults()
+	if err := rules(f.Default, &base, "default"); err != nil {
+		return nil, err
+	}
+	n := &Namespaces{rules: map[string]*Options{"": &base}}
+	for name, text := range f.Namespaces {
+		if name == "" || strings.ContainsAny(name, ":$@,") || schema.CheckChannel(name) != nil {
+			return nil, fmt.Errorf("namespace %q is not a name without any of :$@,", name)
+		}
+		o := base
+		if err := rules(text, &o, "namespace "+name); err != nil {
+			return nil, err
+		}
+		n.rules[name] = &o
+	}
+	return n, nil
+}
+
+// rules changes o by what the text says.
+func rules(text json.RawMessage, o *Options, name string) error {
+	if len(text) == 0 {
+		return nil
+	}
+	recovery := o.Recovery
+	if err := decode(text, o); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	if o.Ephemeral && o.Recovery == recovery && !bytes.Contains(text, []byte(`"recovery"`)) {
+		o.Recovery = false // it was not asked for, only inherited
+	}
+	if err := o.check(); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return nil
+}
+
+func decode(text []byte, into any) error {
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields()
+	if err := d.Decode(into); err != nil {
+		return err
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("something stands behind the end")
+	}
+	return nil
+}
+
+// Of returns the rules of a channel, or ErrUnknownChannel when its namespace
+// does not exist.
+func (n *Namespaces) Of(channel string) (*Options, error) {
+	if len(n.rules) == 1 && n.open {
+		return n.rules[""], nil
+	}
+	if o := n.rules[namespace(channel)]; o != nil {
+		return o, nil
+	}
+	return nil, schema.ErrUnknownChannel
+}
+
+// namespace is what stands before the first colon, except in the name of a
+// direct-message room.
+func namespace(channel string) string {
+	if strings.HasPrefix(channel, "@") {
+		return ""
+	}
+	name, _, found := strings.Cut(channel, ":")
+	if !found {
+		return ""
+	}
+	return name
+}
+
+// private reports whether a channel wants a token or a capability.
+func private(channel string) bool {
+	if strings.HasPrefix(channel, "$") {
+		return true
+	}
+	_, rest, found := strings.Cut(channel, ":")
+	return found && strings.HasPrefix(rest, "$")
+}
+
+// pair returns the two users of a direct-message room.
+func pair(channel string) (a, b string, ok bool) {
+	rest, ok := strings.CutPrefix(channel, "@")
+	if !ok {
+		return "", "", false
+	}
+	a, b, found := strings.Cut(rest, ",")
+	return a, b, found && a != "" && a < b && !strings.Contains(b, ",")
+}
