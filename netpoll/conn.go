@@ -30,6 +30,14 @@ type Handler interface {
 // after the handshake's answer was queued, before any message.
 type Opener interface{ Opened(c *Conn) }
 
+// Charger is a Handler that limits what its peer may send.
+type Charger interface {
+	// Charge is asked for every frame, control frames included, before it is
+	// handled, with the bytes of its payload. When it returns false the
+	// connection is closed with Config.Flood.
+	Charge(c *Conn, bytes int) bool
+}
+
 type state uint8
 
 const (

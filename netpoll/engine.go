@@ -29,6 +29,7 @@ type Config struct {
 	CloseTimeout     time.Duration // how long the peer's close frame is waited for; default 5 s
 
 	Overflow Close // sent to a peer that exceeds MaxQueue; default 1008
+	Flood    Close // sent to a peer that a Charger refuses; default 1008
 
 	// Panicked is told of a panic in a Handler. The panic has cost its
 	// connection and nothing else. Default: nothing is told.
@@ -59,6 +60,9 @@ func (c *Config) setDefaults() {
 	}
 	if c.Overflow.Code == 0 {
 		c.Overflow = Close{1008, "too much unread data"}
+	}
+	if c.Flood.Code == 0 {
+		c.Flood = Close{1008, "too many frames"}
 	}
 	if c.Panicked == nil {
 		c.Panicked = func(any, []byte) {}

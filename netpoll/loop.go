@@ -33,6 +33,10 @@ const (
 // write and a hand-over per message, and on few cores the two starve each
 // other (a poller returning from epoll_wait queues for a P).
 type Loop struct {
+	// Owner is whatever the layer above keeps for this loop. Set it before
+	// Start.
+	Owner any
+
 	// immutable
 	engine *Engine
 	index  int

@@ -100,6 +100,10 @@ func (c *Conn) checkHeader(h ws.Header, op ws.OpCode, have int) bool {
 		c.violated(closeTooBig)
 		return false
 	}
+	if ch, ok := c.handler.(Charger); ok && !ch.Charge(c, int(h.Length)) {
+		c.violated(c.loop.engine.cfg.Flood)
+		return false
+	}
 	return true
 }
 

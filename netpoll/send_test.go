@@ -3,6 +3,7 @@ package netpoll
 import (
 	"testing"
 
+	"github.com/gobwas/ws"
 	"golang.org/x/sys/unix"
 )
 
@@ -33,5 +34,29 @@ func TestSendAllocatesNothing(t *testing.T) {
 	step()
 	if n := testing.AllocsPerRun(100, step); n > 0 {
 		t.Errorf("a Send and a Reply allocate %v times, want 0", n)
+	}
+}
+
+// budget allows so many frames.
+type budget struct {
+	echo
+	frames int
+}
+
+func (b *budget) Charge(*Conn, int) bool { b.frames--; return b.frames >= 0 }
+
+func TestChargerEndsFloods(t *testing.T) {
+	ended := make(chan uint16, 1)
+	_, addr := start(t, Config{Flood: Close{3013, "too many requests"}}, func() Handler {
+		return &budget{echo: echo{ended}, frames: 3}
+	})
+	p := handshake(t, addr)
+	p.send(join(text("a"), frame(ws.OpPing, true, ""), text("b"), frame(ws.OpPing, true, ""), text("c")))
+	p.expect(ws.OpText, "a")
+	p.expect(ws.OpPong, "")
+	p.expect(ws.OpText, "b")
+	p.expectClose(3013)
+	if code := <-ended; code != 3013 {
+		t.Errorf("the handler was told %d", code)
 	}
 }
