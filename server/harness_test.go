@@ -2,6 +2,7 @@ package main
 
 import (
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -32,6 +33,9 @@ type harness struct {
 	node   *Node
 	logs   *observer.ObservedLogs
 	ledger *ledger
+
+	mu      sync.Mutex
+	clients []*client
 }
 
 // start runs a node until the test ends.
@@ -110,12 +114,29 @@ func (h *harness) stop() {
 	}
 }
 
+// restart cuts all clients and runs the node again, on another port.
+func (h *harness) restart() {
+	h.t.Helper()
+	h.mu.Lock()
+	for _, c := range h.clients {
+		c.cut()
+	}
+	h.clients = nil
+	h.mu.Unlock()
+	h.stop()
+	h.run()
+}
+
 func (h *harness) addr() string { return h.node.engine.Addr().String() }
 
 // dial opens a WebSocket connection that has yet to connect.
 func (h *harness) dial(codec schema.Codec, query ...string) *client {
 	h.t.Helper()
-	return dialTo(h.t, h.ledger, h.addr(), codec, query...)
+	c := dialTo(h.t, h.ledger, h.addr(), codec, query...)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.clients = append(h.clients, c)
+	return c
 }
 
 // client opens a connection and connects as a guest.

@@ -27,9 +27,7 @@ func TestHistory(t *testing.T) {
 	pubs := make([]*protocol.Publication, 0, n) // by paging, checked below
 	for _, part := range []bool{false, true} {
 		if part { // and once more after the room has been loaded from the store
-			publisher.cut()
-			h.stop()
-			h.run()
+			h.restart()
 		}
 		bothCodecs(t, func(t *testing.T, codec schema.Codec) {
 			c := h.client(codec)

@@ -231,8 +231,7 @@ func TestRecoveryFromEmptyRoom(t *testing.T) {
 	m.cut()
 	data := numbered("p", 3, 50)
 	h.client(schema.JSON).publishAll(room, data)
-	h.stop()
-	h.run() // and the room is not in memory
+	h.restart() // and the room is not in memory
 	r, err := m.back()
 	if err != nil || !r.Recovered {
 		t.Fatal(r, err)
