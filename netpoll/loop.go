@@ -122,6 +122,10 @@ func (l *Loop) Index() int { return l.index }
 // Second is the loop's clock: whole seconds since it began. On the loop only.
 func (l *Loop) Second() uint32 { return l.second }
 
+// Elapsed is how long the loop has run, as of the current turn. On the loop
+// only.
+func (l *Loop) Elapsed() time.Duration { return l.now.Sub(l.began) }
+
 // Now is the time the current turn began. On the loop only.
 func (l *Loop) Now() time.Time { return l.now }
 

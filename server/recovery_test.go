@@ -142,7 +142,7 @@ func TestRecoveryStreams(t *testing.T) {
 
 func TestRecoveryEdges(t *testing.T) {
 	h := start(t, func(o *options) {
-		o.sessions = func(c *sessions.Config) { c.HistorySize = 300 }
+		o.sessions = func(c *sessions.Config) { c.Policy = rules(t, `{"default": {"history_size": 300}}`) }
 	})
 	p := h.client(schema.JSON)
 	for _, c := range []struct {
@@ -245,7 +245,7 @@ func TestRecoveryFromEmptyRoom(t *testing.T) {
 // told, publishing or not.
 func TestTooMuchToRecoverWhilePublishing(t *testing.T) {
 	h := start(t, func(o *options) {
-		o.sessions = func(c *sessions.Config) { c.HistorySize = 150 }
+		o.sessions = func(c *sessions.Config) { c.Policy = rules(t, `{"default": {"history_size": 150}}`) }
 	})
 	room := roomOf(t)
 	f := h.flood(room, 60, 0)
@@ -269,7 +269,7 @@ func TestTooMuchToRecoverWhilePublishing(t *testing.T) {
 // Messages older than the window are not recovered.
 func TestRecoveryTTL(t *testing.T) {
 	h := start(t, func(o *options) {
-		o.sessions = func(c *sessions.Config) { c.HistoryTTL = time.Nanosecond }
+		o.sessions = func(c *sessions.Config) { c.Policy = rules(t, `{"default": {"history_ttl": "1ns"}}`) }
 	})
 	c := h.client(schema.JSON)
 	for _, n := range []int{10, 150} { // in memory and in the store

@@ -37,6 +37,11 @@ func TestParse(t *testing.T) {
 	if _, err := Open().Of("other:1"); err != nil {
 		t.Errorf("without a file an unknown namespace gives %v", err)
 	}
+	if n, err := Parse([]byte(`{"default": {"history_size": 5}}`)); err != nil {
+		t.Error(err)
+	} else if o, err := n.Of("other:1"); err != nil || o.HistorySize != 5 {
+		t.Errorf("a file without namespaces gives %+v, %v", o, err)
+	}
 	for name, bad := range map[string]string{
 		"unknown key":           `{"namespace": {}}`,
 		"unknown option":        `{"namespaces": {"a": {"colour": 1}}}`,

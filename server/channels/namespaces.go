@@ -15,7 +15,7 @@ import (
 // one is "".
 type Namespaces struct {
 	rules map[string]*Options
-	open  bool // no file: every namespace exists, with the default rules
+	open  bool // none are listed: every namespace exists, with the default rules
 }
 
 // Open is the rules without a configuration file: every namespace exists.
@@ -25,7 +25,8 @@ func Open() *Namespaces {
 }
 
 // file is the configuration file. A namespace begins with the rules of
-// "default", which begins with Defaults.
+// "default", which begins with Defaults. A file that lists no namespaces does
+// not forbid any.
 type file struct {
 	Default    json.RawMessage            `json:"default"`
 	Namespaces map[string]json.RawMessage `json:"namespaces"`
@@ -41,7 +42,7 @@ func Parse(text []byte) (*Namespaces, error) {
 	if err := rules(f.Default, &base, "default"); err != nil {
 		return nil, err
 	}
-	n := &Namespaces{rules: map[string]*Options{"": &base}}
+	n := &Namespaces{rules: map[string]*Options{"": &base}, open: f.Namespaces == nil}
 	for name, text := range f.Namespaces {
 		if name == "" || strings.ContainsAny(name, ":$@,") || schema.CheckChannel(name) != nil {
 			return nil, fmt.Errorf("namespace %q is not a name without any of :$@,", name)
@@ -88,7 +89,7 @@ func decode(text []byte, into any) error {
 // Of returns the rules of a channel, or ErrUnknownChannel when its namespace
 // does not exist.
 func (n *Namespaces) Of(channel string) (*Options, error) {
-	if len(n.rules) == 1 && n.open {
+	if n.open {
 		return n.rules[""], nil
 	}
 	if o := n.rules[namespace(channel)]; o != nil {

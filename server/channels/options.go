@@ -24,7 +24,6 @@ type Options struct {
 // Defaults are the rules without a configuration file: an open chat.
 func Defaults() Options {
 	return Options{
-		Presence: Subscribers,
 		Recovery: true, HistorySize: 10_000, HistoryTTL: Duration(24 * time.Hour),
 	}
 }

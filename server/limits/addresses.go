@@ -28,11 +28,15 @@ func NewAddresses(limit int) *Addresses {
 	return &Addresses{limit: limit, slots: make(map[netip.Addr]uint32), nets: make([]network, 1)}
 }
 
+// Counting reports whether there is a limit.
+func (a *Addresses) Counting() bool { return a.limit > 0 }
+
 // Enter counts a connection, or returns false when its network has as many as
 // it may. The place is what Leave wants: four bytes that a connection keeps
-// instead of an address.
+// instead of an address. Loopback is not counted: there sit proxies that
+// nobody has named, and developers.
 func (a *Addresses) Enter(addr netip.Addr) (place uint32, ok bool) {
-	if a.limit <= 0 || !addr.IsValid() {
+	if a.limit <= 0 || !addr.IsValid() || addr.IsLoopback() {
 		return 0, true
 	}
 	addr = clientNetwork(addr)

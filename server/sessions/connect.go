@@ -15,9 +15,9 @@ import (
 const maxGuestName = 64
 
 func (s *session) connect(id uint32, req *protocol.ConnectRequest) {
-	cfg := &s.lane.all.cfg
+	cfg := &s.lane().all.cfg
 	switch {
-	case s.connected:
+	case s.connected():
 		s.close(schema.CloseBadRequest)
 		return
 	case req.Token != "":
@@ -25,22 +25,22 @@ func (s *session) connect(id uint32, req *protocol.ConnectRequest) {
 		s.close(schema.CloseInvalidToken)
 		return
 	case !cfg.Guests:
-		s.lane.fail(s, id, schema.ErrUnauthorized)
+		s.lane().fail(s, id, schema.ErrUnauthorized)
 		s.close(schema.Close{Code: schema.CloseInvalidToken.Code, Reason: schema.ErrUnauthorized.Message})
 		return
 	}
 	s.who = guest(req.Data)
-	s.connected = true
-	s.lane.all.connected.Add(1)
+	s.flags |= flagConnected
+	s.lane().all.connected.Add(1)
 	interval := uint32(cfg.Ping / time.Second)
 	// The first ping comes somewhere in the second half of the interval, so
 	// that clients that came together are not pinged together for ever.
-	s.pingAt = s.lane.loop.Second() + interval - uint32(s.id%uint64(interval/2+1))
-	s.lane.reply(s, &protocol.Reply{Id: id, Connect: &protocol.ConnectResult{
+	s.pingAt = at(s.lane().loop.Second() + interval - uint32(s.id%uint64(interval/2+1)))
+	s.lane().reply(s, &protocol.Reply{Id: id, Connect: &protocol.ConnectResult{
 		Client:  s.clientID(),
 		Version: cfg.Version,
 		Ping:    interval,
-		Pong:    !s.framePing,
+		Pong:    s.flags&flagFramePing == 0,
 	}})
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/hubbub-chat/hubbub/fanout"
 	"github.com/hubbub-chat/hubbub/schema"
+	"github.com/hubbub-chat/hubbub/server/channels"
 )
 
 // historyPage is one page of a room's history, by keyset: from a position, in
@@ -20,7 +21,12 @@ type historyPage struct {
 }
 
 func (s *session) history(id uint32, req *protocol.HistoryRequest) {
-	ln := s.lane
+	ln := s.lane()
+	_, err := s.authorize(channels.History, req.Channel)
+	if err != nil {
+		ln.fail(s, id, err)
+		return
+	}
 	page, err := ln.historyPage(req)
 	if err != nil {
 		ln.fail(s, id, err)
@@ -43,9 +49,6 @@ func (s *session) history(id uint32, req *protocol.HistoryRequest) {
 }
 
 func (ln *lane) historyPage(req *protocol.HistoryRequest) (historyPage, error) {
-	if err := schema.CheckChannel(req.Channel); err != nil {
-		return historyPage{}, err
-	}
 	p := historyPage{channel: req.Channel, reverse: req.Reverse, limit: int(req.Limit)}
 	if p.limit < 0 || p.limit > ln.all.cfg.PageMessages {
 		p.limit = ln.all.cfg.PageMessages

@@ -8,6 +8,7 @@ import (
 	"github.com/hubbub-chat/hubbub/fanout"
 	"github.com/hubbub-chat/hubbub/netpoll"
 	"github.com/hubbub-chat/hubbub/schema"
+	"github.com/hubbub-chat/hubbub/server/limits"
 )
 
 // lane is the sessions' share of one loop: memory that its sessions use in
@@ -16,6 +17,8 @@ type lane struct {
 	all   *Sessions
 	loop  *netpoll.Loop
 	shard *fanout.Shard
+
+	handshakes limits.Bucket
 
 	decoder schema.Decoder
 	encoder schema.Encoder
@@ -59,8 +62,8 @@ func (ln *lane) await(s *session, id uint32) ticket {
 
 // reply answers a command.
 func (ln *lane) reply(s *session, r *protocol.Reply) {
-	ln.buf = s.codec.AppendReply(ln.buf[:0], r)
-	s.conn.Reply(s.codec.Binary(), ln.buf)
+	ln.buf = s.codec().AppendReply(ln.buf[:0], r)
+	s.conn.Reply(s.codec().Binary(), ln.buf)
 }
 
 // fail answers a command with an error. Errors that are not the protocol's
@@ -82,12 +85,12 @@ func (ln *lane) pushAll(s *session, list []*schema.Message) {
 		n := 0
 		for ; n < len(list) && len(ln.buf) < 16<<10; n++ {
 			if n > 0 {
-				ln.buf = s.codec.AppendDelimiter(ln.buf)
+				ln.buf = s.codec().AppendDelimiter(ln.buf)
 			}
-			ln.buf = ln.encoder.AppendPush(ln.buf, s.codec, list[n])
+			ln.buf = ln.encoder.AppendPush(ln.buf, s.codec(), list[n])
 		}
 		list = list[n:]
-		s.conn.Reply(s.codec.Binary(), ln.buf)
+		s.conn.Reply(s.codec().Binary(), ln.buf)
 	}
 }
 

@@ -22,13 +22,15 @@ type pages struct {
 type missed struct {
 	room       string
 	from, upTo uint64
-	count      bool // whether it is too much is to be found out first
+	atMost     int // messages that can be recovered, to be found out first; 0 when they can
 }
+
+const pageMessages = 4096 // of a page of missed messages; its bytes are bounded too
 
 // page is the first part of it.
 type page struct {
 	list    []*schema.Message
-	tooMany bool // more than HistorySize were missed
+	tooMany bool // more than can be recovered
 	err     error
 }
 
@@ -58,12 +60,12 @@ func (p *pages) finish(m missed, result page) {
 }
 
 func (p *pages) load(ctx context.Context, m missed) (result page) {
-	if m.count {
-		n, err := p.cfg.Store.Count(ctx, m.room, m.from, m.upTo, p.cfg.HistorySize+1)
-		if err != nil || n > p.cfg.HistorySize {
-			return page{tooMany: n > p.cfg.HistorySize, err: err}
+	if m.atMost > 0 {
+		n, err := p.cfg.Store.Count(ctx, m.room, m.from, m.upTo, m.atMost+1)
+		if err != nil || n > m.atMost {
+			return page{tooMany: n > m.atMost, err: err}
 		}
 	}
-	result.list, result.err = p.cfg.Store.After(ctx, m.room, m.from, m.upTo, p.cfg.HistorySize, pageBytes)
+	result.list, result.err = p.cfg.Store.After(ctx, m.room, m.from, m.upTo, pageMessages, pageBytes)
 	return result
 }

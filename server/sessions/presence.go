@@ -5,6 +5,7 @@ import (
 
 	"github.com/hubbub-chat/hubbub/fanout"
 	"github.com/hubbub-chat/hubbub/schema"
+	"github.com/hubbub-chat/hubbub/server/channels"
 )
 
 // Presence is derived: who is in a room is who is a member of it, so an idle
@@ -12,7 +13,7 @@ import (
 // question visits the room's members, loop by loop.
 
 func (s *session) presence(id uint32, channel string) {
-	limit := s.lane.all.cfg.PresenceLimit
+	limit := s.lane().all.cfg.PresenceLimit
 	clients := make(map[string]*protocol.ClientInfo)
 	s.visit(id, channel, func(other *session) {
 		if len(clients) <= limit {
@@ -47,8 +48,8 @@ func (s *session) presenceStats(id uint32, channel string) {
 // visit calls each for the sessions in a channel, on their loops but never at
 // the same time, and answers the command with what result then returns.
 func (s *session) visit(id uint32, channel string, each func(*session), result func() (*protocol.Reply, error)) {
-	ln := s.lane
-	if err := schema.CheckChannel(channel); err != nil {
+	ln := s.lane()
+	if _, err := s.authorize(channels.Presence, channel); err != nil {
 		ln.fail(s, id, err)
 		return
 	}

@@ -8,13 +8,20 @@ import (
 	"github.com/centrifugal/protocol"
 
 	"github.com/hubbub-chat/hubbub/schema"
+	"github.com/hubbub-chat/hubbub/server/channels"
 )
 
 func (s *session) publish(id uint32, req *protocol.PublishRequest) {
-	ln := s.lane
-	m, err := s.message(req)
+	ln := s.lane()
+	m, rules, err := s.message(req)
 	if err != nil {
 		ln.fail(s, id, err)
+		return
+	}
+	if rules.Ephemeral {
+		ln.event(m)
+		ln.ack.Id = id
+		ln.reply(s, &ln.ack)
 		return
 	}
 	t := ln.await(s, id)
@@ -26,6 +33,13 @@ func (s *session) publish(id uint32, req *protocol.PublishRequest) {
 	if err != nil {
 		ln.published(t, m.Room, 0, schema.ErrTooManyRequests.Because("the server has too much to do"))
 	}
+}
+
+// event delivers a message that nobody keeps.
+func (ln *lane) event(m *schema.Message) {
+	ln.all.cfg.Hub.Event(m.Room, func(c schema.Codec) []byte {
+		return ln.encoder.AppendPush(nil, c, m)
+	})
 }
 
 // published answers a publish. The publisher's own publication, if it is a
@@ -50,19 +64,23 @@ func (ln *lane) published(t ticket, room string, took time.Duration, err error) 
 }
 
 // message makes a message of a request, whose memory is the decoder's.
-func (s *session) message(req *protocol.PublishRequest) (*schema.Message, error) {
+func (s *session) message(req *protocol.PublishRequest) (*schema.Message, *channels.Options, error) {
 	if req.Type != 0 || req.Removed {
-		return nil, schema.ErrNotAvailable.Because("map publications are not supported")
+		return nil, nil, schema.ErrNotAvailable.Because("map publications are not supported")
 	}
-	if err := schema.CheckChannel(req.Channel); err != nil {
-		return nil, err
+	rules, err := s.authorize(channels.Publish, req.Channel)
+	if err != nil {
+		return nil, nil, err
 	}
 	data, err := schema.CheckData(req.Data)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if reservedType(data) {
-		return nil, schema.ErrBadRequest.Because("this type of message is sent by an RPC")
+		return nil, nil, schema.ErrBadRequest.Because("this type of message is sent by an RPC")
+	}
+	if !s.bucket.Take(s.lane().all.cfg.Rate, s.lane().loop.Elapsed(), publishUnits) {
+		return nil, nil, schema.ErrTooManyRequests
 	}
 	return &schema.Message{
 		Room:   req.Channel,
@@ -70,8 +88,11 @@ func (s *session) message(req *protocol.PublishRequest) (*schema.Message, error)
 		Client: s.clientID(),
 		Info:   s.info(),
 		Data:   bytes.Clone(data),
-	}, nil
+	}, rules, nil
 }
+
+// publishUnits is what a publish costs beside its frame.
+const publishUnits = 4
 
 // reservedType reports whether data is an object whose type only the server
 // may write, because the chat RPCs check who may do what it says.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/hubbub-chat/hubbub/fanout"
 	"github.com/hubbub-chat/hubbub/schema"
+	"github.com/hubbub-chat/hubbub/server/channels"
 )
 
 // catchUp brings a subscription from the client's position to the live log.
@@ -19,6 +20,7 @@ type catchUp struct {
 	sub     *subscription
 	session *session
 	room    *fanout.Room
+	rules   *channels.Options
 	ticket  ticket // of the subscribe, until it is answered
 	req     *protocol.SubscribeRequest
 
@@ -31,15 +33,15 @@ type catchUp struct {
 // recover answers a subscribe that asks for what was missed.
 func (ln *lane) recover(sub *subscription, op *opening, room *fanout.Room, position uint64) {
 	cu := &catchUp{
-		lane: ln, sub: sub, session: op.session, room: room, ticket: op.ticket,
+		lane: ln, sub: sub, session: op.session, room: room, rules: op.rules, ticket: op.ticket,
 		req: op.req, from: op.req.Offset, upTo: position,
 	}
-	if e := op.req.Epoch; e != "" && e != ln.all.cfg.Epoch || cu.from > cu.upTo {
+	if e := op.req.Epoch; !op.rules.Recovery || e != "" && e != ln.all.cfg.Epoch || cu.from > cu.upTo {
 		cu.unrecoverable()
 		return
 	}
 	if list, ok := room.After(cu.from, cu.upTo); ok && size(list) <= pageBytes {
-		if !cu.recent(list) {
+		if !cu.recent(list) || len(list) > cu.rules.HistorySize {
 			cu.unrecoverable()
 			return
 		}
@@ -61,7 +63,7 @@ func size(list []*schema.Message) (n int) {
 // recent reports whether the oldest missed message is young enough.
 func (cu *catchUp) recent(list []*schema.Message) bool {
 	return len(list) == 0 ||
-		time.Since(schema.OffsetTime(list[0].Offset)) <= cu.lane.all.cfg.HistoryTTL
+		time.Since(schema.OffsetTime(list[0].Offset)) <= time.Duration(cu.rules.HistoryTTL)
 }
 
 // answer is the reply of a recovery, with its first page.
@@ -71,7 +73,7 @@ func (cu *catchUp) answer(list []*schema.Message) {
 	for i, m := range list {
 		pubs[i] = schema.Publication(m)
 	}
-	cu.lane.subscribed(cu.sub, cu.session, cu.ticket, &protocol.SubscribeResult{
+	cu.lane.subscribed(cu.sub, cu.session, cu.ticket, cu.rules, &protocol.SubscribeResult{
 		Recovered: true, WasRecovering: true, Offset: cu.req.Offset, Publications: pubs,
 	})
 }
@@ -88,16 +90,19 @@ func (cu *catchUp) unrecoverable() {
 		cu.upTo = position
 		cu.sub.Resume() // it stands at the end of the log: this time it is
 	}
-	cu.lane.subscribed(cu.sub, cu.session, cu.ticket, &protocol.SubscribeResult{
+	cu.lane.subscribed(cu.sub, cu.session, cu.ticket, cu.rules, &protocol.SubscribeResult{
 		WasRecovering: true, Offset: cu.upTo,
 	})
 }
 
 // read asks for the next page.
 func (cu *catchUp) read() {
-	ln := cu.lane
+	ln, atMost := cu.lane, 0
+	if !cu.answered {
+		atMost = cu.rules.HistorySize
+	}
 	cu.reading = true
-	ln.all.pages.read(missed{cu.room.Name(), cu.from, cu.upTo, !cu.answered}, func(p page) {
+	ln.all.pages.read(missed{cu.room.Name(), cu.from, cu.upTo, atMost}, func(p page) {
 		ln.loop.Post(func() {
 			if ln.catching[cu.sub] == cu {
 				cu.reading = false

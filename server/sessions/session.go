@@ -10,23 +10,49 @@ import (
 	"github.com/hubbub-chat/hubbub/fanout"
 	"github.com/hubbub-chat/hubbub/netpoll"
 	"github.com/hubbub-chat/hubbub/schema"
+	"github.com/hubbub-chat/hubbub/server/limits"
 )
 
 // session is one client. Owned by its lane's loop. There are very many of
 // them: 48 bytes, and the budget test keeps it so.
 type session struct {
-	lane   *lane
 	conn   *netpoll.Conn
 	who    *identity     // nil for a plain guest, whose names follow from id
 	subs   *subscription // a list
 	id     uint64
-	pingAt uint32 // loop second of the next ping; until connected, of the connect's deadline
+	bucket limits.Bucket // what it may still send
+	place  uint32        // of its client's network in Sessions.addresses
+	pingAt uint16        // loop second of the next ping, its low bits; until connected, of the connect's deadline
 
-	channels  uint8 // length of subs
-	codec     schema.Codec
-	connected bool
-	framePing bool // WebSocket pings instead of the protocol's
+	channels uint8 // length of subs
+	flags    flags
 }
+
+// flags are a session's bits.
+type flags uint8
+
+const (
+	flagConnected flags = 1 << iota
+	flagProtobuf
+	flagFramePing // WebSocket pings instead of the protocol's
+)
+
+func (s *session) lane() *lane { return s.conn.Loop().Owner.(*lane) }
+
+func (s *session) connected() bool { return s.flags&flagConnected != 0 }
+
+func (s *session) codec() schema.Codec {
+	if s.flags&flagProtobuf != 0 {
+		return schema.Protobuf
+	}
+	return schema.JSON
+}
+
+// at is a loop second as pingAt keeps it; before compares two, which are
+// never more than hours apart.
+func at(second uint32) uint16 { return uint16(second) }
+
+func before(a, b uint16) bool { return int16(a-b) < 0 }
 
 // identity is who a client said it is.
 type identity struct {
@@ -42,15 +68,15 @@ type subscription struct {
 
 // Message implements netpoll.Handler: the commands of one frame.
 func (s *session) Message(_ *netpoll.Conn, binary bool, payload []byte) {
-	ln := s.lane
+	ln := s.lane()
 	if ln.draining {
 		return // it will be closed when what was asked before is answered
 	}
-	if binary != s.codec.Binary() {
+	if binary != s.codec().Binary() {
 		s.close(schema.CloseBadRequest)
 		return
 	}
-	ln.decoder.Reset(s.codec, payload)
+	ln.decoder.Reset(s.codec(), payload)
 	for s.conn.Open() {
 		cmd, err := ln.decoder.Next()
 		if errors.Is(err, io.EOF) {
@@ -88,9 +114,9 @@ func (s *session) handle(cmd *protocol.Command) {
 	case cmd.PresenceStats != nil:
 		s.presenceStats(cmd.Id, cmd.PresenceStats.Channel)
 	case cmd.Ping != nil:
-		s.lane.reply(s, &protocol.Reply{Id: cmd.Id, Ping: &protocol.PingResult{}})
+		s.lane().reply(s, &protocol.Reply{Id: cmd.Id, Ping: &protocol.PingResult{}})
 	case cmd.Rpc != nil, cmd.Refresh != nil, cmd.SubRefresh != nil:
-		s.lane.fail(s, cmd.Id, schema.ErrNotAvailable)
+		s.lane().fail(s, cmd.Id, schema.ErrNotAvailable)
 	default:
 		s.close(schema.CloseBadRequest)
 	}
@@ -104,38 +130,46 @@ func isPong(c *protocol.Command) bool {
 }
 
 func (s *session) mustBeConnected() bool {
-	if !s.connected {
+	if !s.connected() {
 		s.close(schema.CloseBadRequest)
 	}
-	return s.connected
+	return s.connected()
 }
 
 func (s *session) close(c schema.Close) { s.conn.Close(netpoll.Close(c)) }
 
+// Charge implements netpoll.Charger: a frame costs one unit, and one for each
+// further KiB.
+func (s *session) Charge(_ *netpoll.Conn, bytes int) bool {
+	ln := s.lane()
+	return s.bucket.Take(ln.all.cfg.Rate, ln.loop.Elapsed(), 1+bytes>>10)
+}
+
 // Tick implements netpoll.Handler: the deadlines of a connection.
 func (s *session) Tick(c *netpoll.Conn) {
-	cfg := &s.lane.all.cfg
-	now := s.lane.loop.Second()
-	interval, patience := uint32(cfg.Ping/time.Second), uint32(cfg.Pong/time.Second)
+	ln := s.lane()
+	cfg := &ln.all.cfg
+	now := at(ln.loop.Second())
+	interval, patience := at(uint32(cfg.Ping/time.Second)), at(uint32(cfg.Pong/time.Second))
 	switch {
-	case !s.connected:
-		if now >= s.pingAt {
+	case !s.connected():
+		if !before(now, s.pingAt) {
 			s.close(schema.CloseStale)
 		}
-	case now >= s.pingAt:
+	case !before(now, s.pingAt):
 		s.pingAt = now + interval
-		if s.framePing {
+		if s.flags&flagFramePing != 0 {
 			c.Ping()
 		} else {
 			var b [2]byte
-			c.Reply(s.codec.Binary(), s.codec.AppendPing(b[:0]))
+			c.Reply(s.codec().Binary(), s.codec().AppendPing(b[:0]))
 		}
 	default:
 		// Anything heard since the last ping, which was at pingAt-interval,
 		// is a sign of life. Before the first ping that time lies before the
-		// connection was made (and perhaps before the clock began, so it is
-		// not computed).
-		if c.Heard()+interval < s.pingAt && now+interval >= s.pingAt+patience {
+		// connection was made.
+		sent := s.pingAt - interval
+		if before(at(c.Heard()), sent) && !before(now, sent+patience) {
 			s.close(schema.CloseNoPong)
 		}
 	}
@@ -144,7 +178,7 @@ func (s *session) Tick(c *netpoll.Conn) {
 // Drained implements netpoll.Handler.
 func (s *session) Drained(*netpoll.Conn) {
 	for sub := s.subs; sub != nil; sub = sub.next {
-		if cu := s.lane.catching[sub]; cu != nil {
+		if cu := s.lane().catching[sub]; cu != nil {
 			cu.drained()
 		} else {
 			sub.Drained()
@@ -157,10 +191,11 @@ func (s *session) Closed(_ *netpoll.Conn, code uint16) {
 	for s.subs != nil {
 		s.drop(s.subs)
 	}
-	if s.connected {
-		s.lane.all.connected.Add(-1)
+	s.lane().all.cfg.Addresses.Leave(s.place)
+	if s.connected() {
+		s.lane().all.connected.Add(-1)
 	}
-	s.lane.all.cfg.Observe.Closed(code)
+	s.lane().all.cfg.Observe.Closed(code)
 }
 
 // Send implements fanout.Peer.
@@ -172,7 +207,7 @@ func (s *session) Blocked() bool { return s.conn.Blocked() }
 // TooSlow implements fanout.Peer.
 func (s *session) TooSlow() { s.close(schema.CloseSlow) }
 
-func (s *session) clientID() string { return s.lane.all.clientID(s.id) }
+func (s *session) clientID() string { return s.lane().all.clientID(s.id) }
 
 func (s *session) user() string {
 	if s.who != nil && s.who.user != "" {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"net/http"
 	"net/url"
 	"strconv"
 	"sync/atomic"
@@ -13,6 +14,8 @@ import (
 	"github.com/hubbub-chat/hubbub/fanout"
 	"github.com/hubbub-chat/hubbub/netpoll"
 	"github.com/hubbub-chat/hubbub/schema"
+	"github.com/hubbub-chat/hubbub/server/channels"
+	"github.com/hubbub-chat/hubbub/server/limits"
 )
 
 // Relay orders messages and makes them durable.
@@ -42,13 +45,18 @@ type Config struct {
 	Guests  bool   // clients without a token are let in
 	Observe Observer
 
+	Policy     *channels.Namespaces // who may do what; nil for an open chat
+	Origins    *limits.Origins      // which pages may connect; nil for the server's own
+	Proxies    *limits.Proxies      // whose word about addresses is taken; nil for nobody's
+	Addresses  *limits.Addresses    // connections per client network; nil for no limit
+	Rate       limits.Rate          // of a connection's frames: one unit each, one a KiB, four more a publish
+	Handshakes limits.Rate          // of a loop
+
 	Ping           time.Duration // between pings to a client; default 25 s
 	Pong           time.Duration // how long a ping may go unanswered; default 10 s
 	ConnectTimeout time.Duration // for the connect command; default 10 s
 	Answer         time.Duration // every command is answered within it; default 4 s
-	Channels       int           // subscriptions of a session; default 128
-	HistorySize    int           // messages a subscription recovers at most; default 10,000
-	HistoryTTL     time.Duration // and their age; default 24 h
+	Channels       int           // subscriptions of a session, at most 255; default 128
 	PageMessages   int           // of one history reply; default 500
 	PresenceLimit  int           // clients one presence reply lists; default 10,000
 }
@@ -73,13 +81,23 @@ func (c *Config) setDefaults() {
 			*p = v
 		}
 	}
+	if c.Policy == nil {
+		c.Policy = channels.Open()
+	}
+	if c.Origins == nil {
+		c.Origins = &limits.Origins{}
+	}
+	if c.Proxies == nil {
+		c.Proxies = &limits.Proxies{}
+	}
+	if c.Addresses == nil {
+		c.Addresses = limits.NewAddresses(0)
+	}
 	duration(&c.Ping, 25*time.Second)
 	duration(&c.Pong, 10*time.Second)
 	duration(&c.ConnectTimeout, 10*time.Second)
 	duration(&c.Answer, 4*time.Second)
-	duration(&c.HistoryTTL, 24*time.Hour)
 	number(&c.Channels, 128)
-	number(&c.HistorySize, 10_000)
 	number(&c.PageMessages, 500)
 	number(&c.PresenceLimit, 10_000)
 }
@@ -105,6 +123,7 @@ func New(cfg Config, loops []*netpoll.Loop) *Sessions {
 	s.pages = newPages(&s.cfg)
 	for i, l := range loops {
 		ln := newLane(s, l, cfg.Hub.Shard(i))
+		l.Owner = ln
 		s.lanes = append(s.lanes, ln)
 		l.OnTurn(ln.turn)
 	}
@@ -117,23 +136,48 @@ var Subprotocols = []string{"centrifuge-protobuf", "centrifuge-json"}
 // Upgrade makes the session of a handshake. On the connection's loop only.
 func (s *Sessions) Upgrade(r *netpoll.Request) (netpoll.Handler, *netpoll.Reject) {
 	ln := s.lanes[r.Conn().Loop().Index()]
+	place, reject := s.admit(ln, r)
+	if reject != nil {
+		return nil, reject
+	}
 	ss := &session{
-		lane:   ln,
 		conn:   r.Conn(),
 		id:     s.next.Add(1),
-		pingAt: ln.loop.Second() + uint32(s.cfg.ConnectTimeout/time.Second),
+		place:  place,
+		pingAt: at(ln.loop.Second() + uint32(s.cfg.ConnectTimeout/time.Second)),
 	}
 	if r.Subprotocol == "centrifuge-protobuf" {
-		ss.codec = schema.Protobuf
+		ss.flags |= flagProtobuf
 	}
 	if bytes.Contains(r.Query, []byte("cf_")) {
 		query, _ := url.ParseQuery(string(r.Query)) // what cannot be parsed is ignored
 		if query.Get("cf_protocol") == "protobuf" {
-			ss.codec = schema.Protobuf
+			ss.flags |= flagProtobuf
 		}
-		ss.framePing = query.Get("cf_ws_frame_ping_pong") == "true"
+		if query.Get("cf_ws_frame_ping_pong") == "true" {
+			ss.flags |= flagFramePing
+		}
 	}
 	return ss, nil
+}
+
+// admit reports why a handshake is refused, if it is, and counts it.
+func (s *Sessions) admit(ln *lane, r *netpoll.Request) (place uint32, _ *netpoll.Reject) {
+	if !s.cfg.Origins.Allow(string(r.Origin), string(r.Host)) {
+		return 0, &netpoll.Reject{Status: http.StatusForbidden, Reason: "origin not allowed"}
+	}
+	if !ln.handshakes.Take(s.cfg.Handshakes, ln.loop.Elapsed(), 1) {
+		return 0, &netpoll.Reject{Status: http.StatusServiceUnavailable, Reason: "too many handshakes; try again soon"}
+	}
+	if !s.cfg.Addresses.Counting() {
+		return 0, nil
+	}
+	addr := s.cfg.Proxies.Client(r.Conn().RemoteAddr().Addr(), string(r.Forwarded))
+	place, ok := s.cfg.Addresses.Enter(addr)
+	if !ok {
+		return 0, &netpoll.Reject{Status: http.StatusTooManyRequests, Reason: "too many connections from this address"}
+	}
+	return place, nil
 }
 
 // Connected is the number of sessions that have connected.

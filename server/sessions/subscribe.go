@@ -5,12 +5,14 @@ import (
 
 	"github.com/hubbub-chat/hubbub/fanout"
 	"github.com/hubbub-chat/hubbub/schema"
+	"github.com/hubbub-chat/hubbub/server/channels"
 )
 
 // opening is a subscription whose room is being read from the store.
 type opening struct {
 	session *session
 	channel string
+	rules   *channels.Options
 	ticket  ticket
 	req     *protocol.SubscribeRequest
 }
@@ -18,45 +20,47 @@ type opening struct {
 const flagRejectUnrecovered = 1 << 1 // of SubscribeRequest.Flag
 
 func (s *session) subscribe(id uint32, req *protocol.SubscribeRequest) {
-	if err := s.checkSubscribe(req); err != nil {
-		s.lane.fail(s, id, err)
+	rules, err := s.checkSubscribe(req)
+	if err != nil {
+		s.lane().fail(s, id, err)
 		return
 	}
 	sub := &subscription{next: s.subs}
 	s.subs = sub
 	s.channels++
-	s.lane.openRoom(sub, &opening{
-		session: s, channel: req.Channel, ticket: s.lane.await(s, id), req: req,
+	s.lane().openRoom(sub, &opening{
+		session: s, channel: req.Channel, rules: rules, ticket: s.lane().await(s, id), req: req,
 	})
 }
 
-func (s *session) checkSubscribe(req *protocol.SubscribeRequest) error {
+func (s *session) checkSubscribe(req *protocol.SubscribeRequest) (*channels.Options, error) {
 	if req.Type != 0 {
-		return schema.ErrNotAvailable.Because("only stream subscriptions are supported")
+		return nil, schema.ErrNotAvailable.Because("only stream subscriptions are supported")
 	}
 	if req.Tf != nil {
-		return schema.ErrBadRequest.Because("tag filters are not supported")
+		return nil, schema.ErrBadRequest.Because("tag filters are not supported")
 	}
-	if err := schema.CheckChannel(req.Channel); err != nil {
-		return err
+	rules, err := s.authorize(channels.Subscribe, req.Channel)
+	if err != nil {
+		return nil, err
 	}
 	if sub := s.find(req.Channel); sub != nil {
-		if !s.lane.tooLate(sub) {
-			return schema.ErrAlreadySubscribed
+		if !s.lane().tooLate(sub) {
+			return nil, schema.ErrAlreadySubscribed
 		}
 		s.drop(sub)
 	}
-	if int(s.channels) >= s.lane.all.cfg.Channels {
-		return schema.ErrLimitExceeded.Because("too many subscriptions")
+	if int(s.channels) >= s.lane().all.cfg.Channels {
+		return nil, schema.ErrLimitExceeded.Because("too many subscriptions")
 	}
-	return nil
+	return rules, nil
 }
 
 // find returns the session's subscription to a channel. Few sessions have
 // more than a few, so it is a list.
 func (s *session) find(channel string) *subscription {
 	for sub := s.subs; sub != nil; sub = sub.next {
-		if s.lane.channel(sub) == channel {
+		if s.lane().channel(sub) == channel {
 			return sub
 		}
 	}
@@ -86,8 +90,8 @@ func (ln *lane) tooLate(sub *subscription) bool {
 // drop forgets a subscription, in whatever state it is.
 func (s *session) drop(sub *subscription) {
 	sub.Leave()
-	delete(s.lane.opening, sub)
-	delete(s.lane.catching, sub)
+	delete(s.lane().opening, sub)
+	delete(s.lane().catching, sub)
 	for p := &s.subs; *p != nil; p = &(*p).next {
 		if *p == sub {
 			*p = sub.next
@@ -124,27 +128,27 @@ func (ln *lane) openRoom(sub *subscription, op *opening) {
 // room has been forgotten meanwhile.
 func (ln *lane) join(sub *subscription, op *opening, room *fanout.Room) bool {
 	s := op.session
-	position, ok := ln.shard.Join(room, s.codec, &sub.Member, s)
+	position, ok := ln.shard.Join(room, s.codec(), &sub.Member, s)
 	switch {
 	case !ok:
 		return false
 	case op.req.Recover:
 		ln.recover(sub, op, room, position)
 	default:
-		ln.subscribed(sub, s, op.ticket, &protocol.SubscribeResult{Offset: position})
+		ln.subscribed(sub, s, op.ticket, op.rules, &protocol.SubscribeResult{Offset: position})
 	}
 	return true
 }
 
 // subscribed answers a subscribe with what all answers have in common filled
 // in.
-func (ln *lane) subscribed(sub *subscription, s *session, t ticket, r *protocol.SubscribeResult) {
+func (ln *lane) subscribed(sub *subscription, s *session, t ticket, rules *channels.Options, r *protocol.SubscribeResult) {
 	w, ok := ln.waits.take(t)
 	if !ok {
 		s.drop(sub) // the client has been told that it failed
 		return
 	}
-	r.Recoverable, r.Positioned, r.Epoch = true, true, ln.all.cfg.Epoch
+	r.Recoverable, r.Positioned, r.Epoch = rules.Recovery, !rules.Ephemeral, ln.all.cfg.Epoch
 	ln.reply(s, &protocol.Reply{Id: w.id, Subscribe: r})
 }
 
@@ -170,11 +174,11 @@ func (ln *lane) cancel(sub *subscription) {
 
 func (s *session) unsubscribe(id uint32, req *protocol.UnsubscribeRequest) {
 	if err := schema.CheckChannel(req.Channel); err != nil {
-		s.lane.fail(s, id, err)
+		s.lane().fail(s, id, err)
 		return
 	}
 	if sub := s.find(req.Channel); sub != nil {
-		s.lane.cancel(sub)
+		s.lane().cancel(sub)
 	}
-	s.lane.reply(s, &protocol.Reply{Id: id, Unsubscribe: &protocol.UnsubscribeResult{}})
+	s.lane().reply(s, &protocol.Reply{Id: id, Unsubscribe: &protocol.UnsubscribeResult{}})
 }
