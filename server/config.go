@@ -4,28 +4,40 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"time"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"github.com/hubbub-chat/hubbub/server/channels"
+	"github.com/hubbub-chat/hubbub/server/limits"
 	"github.com/hubbub-chat/hubbub/sink"
 )
 
 // serveCmd is all settings of a node, flat. No flag at all gives a node that
 // works.
 type serveCmd struct {
-	Addr      string        `default:":8000" placeholder:"HOST:PORT" help:"TCP address to listen on, for page, API and WebSocket alike."`
-	Data      string        `default:"./data" placeholder:"DIR" help:"Directory of the embedded store. One process at a time."`
-	Sync      sink.Sync     `default:"full" placeholder:"full|normal" help:"When a message counts as stored. full: flushed to the disk; an acknowledged message survives power loss. normal: with the kernel; it survives kill -9 of the server, but the last instants before a power loss may be gone. Commits cost less."`
-	Guests    bool          `default:"true" negatable:"" help:"Let clients in that have no token."`
-	Loops     int           `default:"0" placeholder:"N" help:"Event loops; 0 stands for one a CPU."`
-	MaxConns  int           `default:"0" placeholder:"N" help:"Connections at once; above it new ones are answered 503. 0 stands for what the limit of open files allows."`
-	MaxSize   int           `default:"65536" placeholder:"BYTES" help:"Largest frame or message of a client, in bytes."`
-	Drain     time.Duration `default:"5s" placeholder:"TIME" help:"Over how long a stopping node spreads its clients' reconnects."`
+	Addr   string    `default:":8000" placeholder:"HOST:PORT" help:"TCP address to listen on, for page, API and WebSocket alike. Default: ${default}."`
+	Data   string    `default:"./data" placeholder:"DIR" help:"Directory of the embedded store. One process at a time. Default: ${default}."`
+	Sync   sink.Sync `default:"full" placeholder:"full|normal" help:"When a message counts as stored. full: flushed to the disk; an acknowledged message survives power loss. normal: with the kernel; it survives kill -9 of the server, but the last instants before a power loss may be gone. Commits cost less. Default: ${default}."`
+	Guests bool      `default:"true" negatable:"" help:"Let clients in that have no token. Default: ${default}."`
+	Config string    `default:"" placeholder:"FILE" help:"Rules of channels by namespace, as JSON: who may subscribe, publish, read history and presence; join_leave, ephemeral, recovery, history_size, history_ttl. Empty: every channel is open to everybody."`
+
+	AllowedOrigins []string `placeholder:"ORIGIN" help:"Pages that may connect, as scheme://host[:port], or *. Default: those of this server's own host."`
+	TrustedProxies []string `placeholder:"NETWORK" help:"Networks whose X-Forwarded-For is believed. Default: nobody's."`
+	ConnsPerIP     int      `name:"conns-per-ip" default:"2000" placeholder:"N" help:"Connections of one client address (IPv6: one /64) at once; 0: no limit. Loopback is not limited. Default: ${default}."`
+	HandshakeRate  int      `default:"10000" placeholder:"N" help:"WebSocket handshakes a second; above it 503. 0: no limit. Default: ${default}."`
+	Rate           int      `default:"1000" placeholder:"N" help:"Units a second that one connection may send, five seconds' worth at once: a frame is 1, each further KiB 1, a publish 4 more. Publishes above it are refused with 111, other frames end the connection with 3013. 0: no limit. Default: ${default}."`
+	Compression    bool     `help:"Accept permessage-deflate from clients that offer it."`
+
+	Loops     int           `default:"0" placeholder:"N" help:"Event loops; 0 stands for one a CPU. Default: ${default}."`
+	MaxConns  int           `default:"0" placeholder:"N" help:"Connections at once; above it new ones are answered 503. 0 stands for what the limit of open files allows. Default: ${default}."`
+	MaxSize   int           `default:"65536" placeholder:"BYTES" help:"Largest frame or message of a client, in bytes. Default: ${default}."`
+	Drain     time.Duration `default:"5s" placeholder:"TIME" help:"Over how long a stopping node spreads its clients' reconnects. Default: ${default}."`
 	DebugAddr string        `default:"" placeholder:"HOST:PORT" help:"Serve pprof there; loopback addresses only. Empty: nowhere."`
 	Echo      bool          `help:"Serve /echo, which sends every WebSocket message back through the production framing, for conformance suites."`
-	LogLevel  zapcore.Level `default:"info" placeholder:"LEVEL" help:"debug, info, warn or error."`
+	LogLevel  zapcore.Level `default:"info" placeholder:"LEVEL" help:"debug, info, warn or error. Default: ${default}."`
 }
 
 // Validate reports the first value that cannot be meant.
@@ -48,10 +60,43 @@ func (c *serveCmd) Validate() error {
 	if c.Drain < 0 || c.Drain > 10*time.Minute {
 		return fmt.Errorf("--drain %v is not between 0s and 10m", c.Drain)
 	}
+	for _, n := range []struct {
+		name  string
+		value int
+	}{{"--conns-per-ip", c.ConnsPerIP}, {"--handshake-rate", c.HandshakeRate}, {"--rate", c.Rate}} {
+		if n.value < 0 || n.value > 1e9 {
+			return fmt.Errorf("%s %d is not between 0 and 1000000000", n.name, n.value)
+		}
+	}
+	if _, err := c.policy(); err != nil {
+		return err
+	}
+	if _, err := limits.ParseOrigins(c.AllowedOrigins); err != nil {
+		return fmt.Errorf("--allowed-origins: %w", err)
+	}
+	if _, err := limits.ParseProxies(c.TrustedProxies); err != nil {
+		return fmt.Errorf("--trusted-proxies: %w", err)
+	}
 	if c.DebugAddr != "" && !loopback(c.DebugAddr) {
 		return fmt.Errorf("--debug-addr %q is not a loopback address with a port", c.DebugAddr)
 	}
 	return nil
+}
+
+// policy reads the configuration file.
+func (c *serveCmd) policy() (*channels.Namespaces, error) {
+	if c.Config == "" {
+		return channels.Open(), nil
+	}
+	text, err := os.ReadFile(c.Config)
+	if err != nil {
+		return nil, fmt.Errorf("--config: %w", err)
+	}
+	n, err := channels.Parse(text)
+	if err != nil {
+		return nil, fmt.Errorf("--config %s: %w", c.Config, err)
+	}
+	return n, nil
 }
 
 func loopback(addr string) bool {

@@ -17,6 +17,7 @@ import (
 	"github.com/hubbub-chat/hubbub/fanout"
 	"github.com/hubbub-chat/hubbub/netpoll"
 	"github.com/hubbub-chat/hubbub/schema"
+	"github.com/hubbub-chat/hubbub/server/limits"
 	"github.com/hubbub-chat/hubbub/server/metrics"
 	"github.com/hubbub-chat/hubbub/server/sessions"
 	"github.com/hubbub-chat/hubbub/sink"
@@ -83,15 +84,35 @@ func NewNode(cfg serveCmd, log *zap.Logger) (_ *Node, err error) {
 		Hub:      n.hub.Stats,
 		Queue:    n.direct.Stats,
 	}, version)
-	n.sessions = sessions.New(sessions.Config{
-		Hub: n.hub, Relay: n.relay, Store: n.store, Reads: n.reads, Epoch: n.store.Epoch(),
-		Version: version, Guests: cfg.Guests, Observe: n.metrics,
-	}, n.engine.Loops())
+	sc, err := n.sessionsConfig()
+	if err != nil {
+		return nil, err
+	}
+	n.sessions = sessions.New(sc, n.engine.Loops())
 	n.web = n.newWeb()
 	if cfg.DebugAddr != "" {
 		n.debug = newDebug(cfg.DebugAddr)
 	}
 	return n, nil
+}
+
+func (n *Node) sessionsConfig() (c sessions.Config, err error) {
+	cfg := &n.cfg
+	c = sessions.Config{
+		Hub: n.hub, Relay: n.relay, Store: n.store, Reads: n.reads, Epoch: n.store.Epoch(),
+		Version: version, Guests: cfg.Guests, Observe: n.metrics,
+		Addresses:  limits.NewAddresses(cfg.ConnsPerIP),
+		Rate:       limits.PerSecond(cfg.Rate, 5*time.Second),
+		Handshakes: limits.PerSecond(cfg.HandshakeRate/len(n.engine.Loops()), time.Second),
+	}
+	if c.Policy, err = cfg.policy(); err != nil {
+		return c, err
+	}
+	if c.Origins, err = limits.ParseOrigins(cfg.AllowedOrigins); err != nil {
+		return c, err
+	}
+	c.Proxies, err = limits.ParseProxies(cfg.TrustedProxies)
+	return c, err
 }
 
 // committed tells the relay of a batch. A failure is worth a line: it is the
@@ -119,7 +140,9 @@ func (n *Node) engineConfig() netpoll.Config {
 		Subprotocols: sessions.Subprotocols,
 		MaxConns:     n.maxConns(),
 		MaxMessage:   n.cfg.MaxSize,
+		Compression:  n.cfg.Compression,
 		Overflow:     netpoll.Close(schema.CloseSlow),
+		Flood:        netpoll.Close(schema.CloseTooManyRequests),
 		Panicked: func(v any, stack []byte) {
 			n.log.Error("a connection's handler panicked", zap.Any("panic", v), zap.ByteString("stack", stack))
 		},
