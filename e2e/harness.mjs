@@ -104,6 +104,10 @@ export class Server {
     }
   }
 
+  async ensure() {
+    if (!running.has(this.#child)) await this.restart();
+  }
+
   // kill is kill -9: nothing is flushed, nobody is told.
   async kill() {
     await this.#end('SIGKILL');

@@ -1,7 +1,7 @@
 // The unmodified `centrifuge` package against a real server process.
 
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
+import { after, before, beforeEach, test } from 'node:test';
 import { isDeepStrictEqual } from 'node:util';
 import { connect, eventually, join, Proxy, Server, sleep, within } from './harness.mjs';
 
@@ -12,6 +12,8 @@ let room = 0;
 const clients = [];
 
 before(async () => { server = await Server.start(); }, LIMIT);
+// A test that failed between a kill and a restart is not to fail all that come after it.
+beforeEach(() => server.ensure(), LIMIT);
 after(async () => {
   clients.forEach((client) => client.disconnect());
   await server?.close();
