@@ -137,7 +137,7 @@ func (w *world) publish(room, data string) {
 
 func (w *world) join(shard int, room *Room, peer Peer) (*Member, uint64) {
 	m := new(Member)
-	position, ok := w.hub.Shard(shard).Join(room, schema.JSON, m, peer)
+	position, ok := w.hub.Shard(shard).Join(room, FormOf(schema.JSON, false), m, peer)
 	if !ok {
 		w.t.Fatalf("room %s is gone", room.Name())
 	}
@@ -483,8 +483,8 @@ func TestHotPathAllocations(t *testing.T) {
 	p, peer := fill(t, 50)
 	message := []byte(`{"push":{}}`)
 	step := func() {
-		p.shard.post(p, 0, message)
-		p.shard.post(p, 0, message)
+		p.shard.post(p, 0, &payload{bytes: message})
+		p.shard.post(p, 0, &payload{bytes: message})
 		p.shard.Turn()
 	}
 	step()
@@ -503,7 +503,7 @@ func BenchmarkPass(b *testing.B) {
 	message := bytes.Repeat([]byte("x"), 200)
 	b.ReportAllocs()
 	for b.Loop() {
-		p.shard.post(p, 0, message)
+		p.shard.post(p, 0, &payload{bytes: message})
 		for p.shard.Turn() {
 		}
 	}

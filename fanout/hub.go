@@ -179,13 +179,6 @@ func (r *Room) loadDone(err error) {
 	}
 }
 
-// courier is the memory of one Deliver.
-type courier struct {
-	enc     schema.Encoder
-	encoded [schema.NumCodecs][]byte
-	done    [schema.NumCodecs]bool
-}
-
 // Deliver brings messages to their rooms' members. The messages of a room
 // come in order, each linked to the one before it by Prev. For one room there
 // is one goroutine that delivers.
@@ -193,13 +186,9 @@ func (h *Hub) Deliver(batch []*schema.Message) {
 	c := h.couriers.Get().(*courier)
 	defer h.couriers.Put(c)
 	for _, m := range batch {
-		c.done = [schema.NumCodecs]bool{}
-		h.room(m.Room).deliver(m, func(codec schema.Codec) []byte {
-			if !c.done[codec] {
-				c.done[codec] = true
-				c.encoded[codec] = c.enc.AppendPush(c.encoded[codec][:0], codec, m)
-			}
-			return c.encoded[codec]
+		c.begin()
+		h.room(m.Room).deliver(m, func(f Form) *payload {
+			return c.form(f, func(b []byte, codec schema.Codec) []byte { return c.enc.AppendPush(b, codec, m) })
 		})
 	}
 	h.wake()
@@ -216,16 +205,20 @@ func (h *Hub) wake() {
 
 // Event brings something that is not kept, a join or somebody typing, to a
 // room's members. It has no offset; it comes between the messages that were
-// delivered before and after it. Any goroutine may call it.
-func (h *Hub) Event(name string, encode func(schema.Codec) []byte) {
+// delivered before and after it. encode appends it in a codec. Any goroutine
+// may call it.
+func (h *Hub) Event(name string, encode func([]byte, schema.Codec) []byte) {
 	h.mu.RLock()
 	r := h.rooms[name]
 	h.mu.RUnlock()
 	if r == nil {
 		return // nobody is there
 	}
+	c := h.couriers.Get().(*courier)
+	defer h.couriers.Put(c)
+	c.begin()
 	r.mu.Lock()
-	r.post(0, encode)
+	r.post(0, func(f Form) *payload { return c.form(f, encode) })
 	r.mu.Unlock()
 	h.wake()
 }

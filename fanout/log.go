@@ -32,6 +32,8 @@ const (
 	opText   = 0x1
 	opBinary = 0x2
 	finalBit = 0x80
+
+	compressedBit = 0x40 // RSV1, of permessage-deflate
 )
 
 func (l *log) end() uint64 { return l.base + uint64(len(l.buf)) }
@@ -45,6 +47,14 @@ func (l *log) append(op byte, delimiter []byte, message []byte) {
 		return
 	}
 	l.open, l.messages = len(l.buf), 1
+	l.buf = appendHeader(l.buf, op, len(message))
+	l.buf = append(l.buf, message...)
+}
+
+// appendAlone adds one message as a frame that no other shares: the stream of
+// a compressed one has ended.
+func (l *log) appendAlone(op byte, message []byte) {
+	l.seal()
 	l.buf = appendHeader(l.buf, op, len(message))
 	l.buf = append(l.buf, message...)
 }

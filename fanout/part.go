@@ -1,8 +1,6 @@
 package fanout
 
-import "github.com/hubbub-chat/hubbub/schema"
-
-// part is the share of a room that one shard serves in one codec. Its inside
+// part is the share of a room that one shard serves in one form. Its inside
 // is owned by that shard's loop.
 //
 // Members are written to in passes. A pass goes over all members once, in
@@ -15,7 +13,7 @@ import "github.com/hubbub-chat/hubbub/schema"
 type part struct {
 	room  *Room
 	shard *Shard
-	codec schema.Codec
+	form  Form
 
 	log     log
 	last    uint64 // offset of the newest message in the log, or before it
@@ -30,18 +28,22 @@ type part struct {
 }
 
 // append adds a message to the log.
-func (p *part) append(offset uint64, message []byte) {
+func (p *part) append(offset uint64, message []byte, compressed bool) {
 	if len(p.members) == 0 {
 		return // left behind by the last member
 	}
 	op, delimiter := byte(opText), jsonDelimiter
-	if p.codec.Binary() {
+	if p.form.Codec().Binary() {
 		op, delimiter = opBinary, nil
 	}
 	if p.log.buf == nil {
 		p.log.buf = p.shard.takeBuffer()
 	}
-	p.log.append(op, delimiter, message)
+	if compressed {
+		p.log.appendAlone(op|compressedBit, message)
+	} else {
+		p.log.append(op, delimiter, message)
+	}
 	if offset != 0 {
 		p.last = offset
 	}
@@ -104,7 +106,7 @@ func (p *part) close() {
 	r := p.room
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.parts[p.shard.slot(p.codec)] = nil
+	r.parts[p.shard.slot(p.form)] = nil
 	r.used = r.hub.now()
 }
 

@@ -19,7 +19,7 @@ type Room struct {
 	mu      sync.Mutex
 	last    uint64  // offset of the newest message delivered, 0 in an empty room
 	recent  recent  // the newest messages
-	parts   []*part // by shard and codec; the part's inside is its shard's
+	parts   []*part // by shard and form; the part's inside is its shard's
 	loaded  bool    // last and recent are known
 	loading bool    // somebody reads them
 	waiting []func(error)
@@ -31,7 +31,7 @@ type Room struct {
 }
 
 func newRoom(h *Hub, name string) *Room {
-	return &Room{name: name, hub: h, parts: make([]*part, len(h.shards)*int(schema.NumCodecs))}
+	return &Room{name: name, hub: h, parts: make([]*part, len(h.shards)*numForms)}
 }
 
 // Name is the channel name.
@@ -75,20 +75,19 @@ func (r *Room) fill(last uint64, newest []*schema.Message) {
 }
 
 // deliver makes m the room's newest message and puts it before every part.
-// encode is called at most once per codec.
-func (r *Room) deliver(m *schema.Message, encode func(schema.Codec) []byte) {
+func (r *Room) deliver(m *schema.Message, form func(Form) *payload) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.loaded, r.last = true, m.Offset
 	r.recent.push(m, r.hub.cfg.RecentMessages, r.hub.cfg.RecentBytes)
-	r.post(m.Offset, encode)
+	r.post(m.Offset, form)
 }
 
 // post puts a message before every part. Called with mu held.
-func (r *Room) post(offset uint64, encode func(schema.Codec) []byte) {
+func (r *Room) post(offset uint64, form func(Form) *payload) {
 	for _, p := range r.parts {
 		if p != nil {
-			p.shard.post(p, offset, encode(p.codec))
+			p.shard.post(p, offset, form(p.form))
 		}
 	}
 }

@@ -3,8 +3,6 @@ package fanout
 import (
 	"sync"
 	"sync/atomic"
-
-	"github.com/hubbub-chat/hubbub/schema"
 )
 
 // Loop is the event loop a shard runs in.
@@ -52,9 +50,10 @@ type inbox struct {
 }
 
 type item struct {
-	part   *part
-	offset uint64
-	end    int // of the message in buf; it begins where the one before ends
+	part       *part
+	offset     uint64
+	end        int // of the message in buf; it begins where the one before ends
+	compressed bool
 }
 
 const (
@@ -63,16 +62,16 @@ const (
 	maxBuffers    = 64
 )
 
-func (s *Shard) slot(c schema.Codec) int { return s.index*int(schema.NumCodecs) + int(c) }
+func (s *Shard) slot(f Form) int { return s.index*numForms + int(f) }
 
 // post puts a message before a part. Any goroutine may call it; the caller
 // wakes the loop when it has posted all it has.
-func (s *Shard) post(p *part, offset uint64, message []byte) {
+func (s *Shard) post(p *part, offset uint64, m *payload) {
 	s.mu.Lock()
-	s.inbox.buf = append(s.inbox.buf, message...)
-	s.inbox.items = append(s.inbox.items, item{p, offset, len(s.inbox.buf)})
+	s.inbox.buf = append(s.inbox.buf, m.bytes...)
+	s.inbox.items = append(s.inbox.items, item{p, offset, len(s.inbox.buf), m.compressed})
 	s.mu.Unlock()
-	s.backlog.Add(int64(len(message)))
+	s.backlog.Add(int64(len(m.bytes)))
 }
 
 // Turn does what there is to do, and returns whether there is more. It is the
@@ -109,7 +108,7 @@ func (s *Shard) Drain() {
 	from := 0
 	for _, it := range w.items {
 		s.deliveries.Add(uint64(len(it.part.members)))
-		it.part.append(it.offset, w.buf[from:it.end])
+		it.part.append(it.offset, w.buf[from:it.end], it.compressed)
 		from = it.end
 	}
 	clear(w.items) // they point to parts
@@ -133,20 +132,20 @@ func (s *Shard) Drain() {
 // The inbox is drained first. A client that comes back from another loop may
 // have seen there what still waits in the inbox here; draining puts the
 // position at or behind everything that anybody has seen.
-func (s *Shard) Join(r *Room, c schema.Codec, m *Member, peer Peer) (position uint64, ok bool) {
+func (s *Shard) Join(r *Room, f Form, m *Member, peer Peer) (position uint64, ok bool) {
 	s.Drain()
 	r.mu.Lock()
 	if r.gone {
 		r.mu.Unlock()
 		return 0, false
 	}
-	p := r.parts[s.slot(c)]
+	p := r.parts[s.slot(f)]
 	if p == nil {
 		// From here on deliver posts to the part; what came before is
 		// history, up to last.
-		p = &part{room: r, shard: s, codec: c, last: r.last}
+		p = &part{room: r, shard: s, form: f, last: r.last}
 		p.log.seal()
-		r.parts[s.slot(c)] = p
+		r.parts[s.slot(f)] = p
 	}
 	r.mu.Unlock()
 	s.members.Add(1)

@@ -69,7 +69,7 @@ type benchMember struct {
 func (m *benchMember) Opened(c *netpoll.Conn) {
 	m.conn = c
 	m.w.conns = append(m.w.conns, c)
-	m.w.hub.Shard(0).Join(m.w.room, schema.JSON, &m.member, m)
+	m.w.hub.Shard(0).Join(m.w.room, fanout.FormOf(schema.JSON, false), &m.member, m)
 	m.w.joined <- struct{}{}
 }
 func (m *benchMember) Message(*netpoll.Conn, bool, []byte) {}

@@ -37,8 +37,8 @@ func (s *session) publish(id uint32, req *protocol.PublishRequest) {
 
 // event delivers a message that nobody keeps.
 func (ln *lane) event(m *schema.Message) {
-	ln.all.cfg.Hub.Event(m.Room, func(c schema.Codec) []byte {
-		return ln.encoder.AppendPush(nil, c, m)
+	ln.all.cfg.Hub.Event(m.Room, func(b []byte, c schema.Codec) []byte {
+		return ln.encoder.AppendPush(b, c, m)
 	})
 }
 

@@ -128,7 +128,7 @@ func (ln *lane) openRoom(sub *subscription, op *opening) {
 // room has been forgotten meanwhile.
 func (ln *lane) join(sub *subscription, op *opening, room *fanout.Room) bool {
 	s := op.session
-	position, ok := ln.shard.Join(room, s.codec(), &sub.Member, s)
+	position, ok := ln.shard.Join(room, fanout.FormOf(s.codec(), s.conn.Deflate()), &sub.Member, s)
 	switch {
 	case !ok:
 		return false

@@ -1,0 +1,99 @@
+package fanout
+
+import (
+	"bytes"
+	"compress/flate"
+
+	"github.com/hubbub-chat/hubbub/schema"
+)
+
+// Form is how a message travels to a member: the codec, and whether the
+// member takes compressed frames. Each form that a room's members use is made
+// once per message, and has a log of its own.
+type Form uint8
+
+const numForms = 2 * int(schema.NumCodecs)
+
+// FormOf returns the form of a codec, compressed or not.
+func FormOf(c schema.Codec, deflate bool) Form {
+	f := Form(c) << 1
+	if deflate {
+		f |= 1
+	}
+	return f
+}
+
+// Codec is the form's codec.
+func (f Form) Codec() schema.Codec { return schema.Codec(f >> 1) }
+
+// Deflated reports whether frames of the form may be compressed.
+func (f Form) Deflated() bool { return f&1 != 0 }
+
+// payload is a message in one form.
+type payload struct {
+	bytes      []byte
+	compressed bool
+	made       bool
+}
+
+// courier makes the forms of one message after the other, and keeps the
+// memory for it. It belongs to one goroutine at a time.
+type courier struct {
+	enc     schema.Encoder
+	forms   [numForms]payload
+	deflate deflater
+}
+
+// begin forgets the message before.
+func (c *courier) begin() {
+	for i := range c.forms {
+		c.forms[i].made = false
+	}
+}
+
+// form returns the message in a form; encode appends it in a codec.
+func (c *courier) form(f Form, encode func([]byte, schema.Codec) []byte) *payload {
+	p := &c.forms[f]
+	if p.made {
+		return p
+	}
+	p.made = true
+	if !f.Deflated() {
+		p.bytes = encode(p.bytes[:0], f.Codec())
+		return p
+	}
+	plain := c.form(FormOf(f.Codec(), false), encode)
+	p.bytes, p.compressed = c.deflate.append(p.bytes[:0], plain.bytes)
+	return p
+}
+
+// deflater compresses messages for permessage-deflate without context
+// takeover (RFC 7692): once per message, for all members.
+type deflater struct {
+	w   *flate.Writer // made when first needed: it takes most of a megabyte
+	buf bytes.Buffer
+}
+
+// minDeflate is the size below which nothing is gained.
+const minDeflate = 96
+
+// append appends the message, compressed if that makes it shorter.
+func (d *deflater) append(b, message []byte) ([]byte, bool) {
+	if len(message) < minDeflate {
+		return append(b, message...), false
+	}
+	d.buf.Reset()
+	if d.w == nil {
+		d.w, _ = flate.NewWriter(&d.buf, flate.BestSpeed) // the level is valid
+	} else {
+		d.w.Reset(&d.buf)
+	}
+	// Writing to a bytes.Buffer does not fail.
+	_, _ = d.w.Write(message)
+	_ = d.w.Flush()
+	out := bytes.TrimSuffix(d.buf.Bytes(), []byte{0x00, 0x00, 0xff, 0xff})
+	if len(out) >= len(message) {
+		return append(b, message...), false
+	}
+	return append(b, out...), true
+}
