@@ -109,6 +109,11 @@ func keepAlive(addr string) (*watcher, error) {
 	return w, err
 }
 
+// each makes a connection for every request.
+func each(addr string) *watcher {
+	return &watcher{client: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}, base: "http://" + addr}
+}
+
 func (w *watcher) close() { w.client.CloseIdleConnections() }
 
 func (w *watcher) fetch(path string) (int, string, error) {
