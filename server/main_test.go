@@ -17,9 +17,9 @@ func TestMain(m *testing.M) {
 		os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
 	}
 	flag.Parse()
-	_ = flag.Set("test.parallel", "64") // what runs in parallel here only waits
 	if f := flag.Lookup("test.fuzz"); f != nil && f.Value.String() != "" {
 		os.Exit(m.Run()) // the fuzzing engine has goroutines of its own
 	}
+	_ = flag.Set("test.parallel", "64") // what runs in parallel here only waits
 	goleak.VerifyTestMain(m)
 }
