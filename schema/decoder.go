@@ -28,6 +28,9 @@ func (d *Decoder) Reset(c Codec, frame []byte) {
 	d.codec, d.rest = c, frame
 }
 
+// Rest returns what Next has not looked at yet.
+func (d *Decoder) Rest() []byte { return d.rest }
+
 // Next returns the frame's next command, io.EOF behind the last one, or
 // ErrMalformed. The command and everything in it but strings are valid until
 // the next call.

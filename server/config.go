@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"github.com/hubbub-chat/hubbub/server/auth"
 	"github.com/hubbub-chat/hubbub/server/channels"
 	"github.com/hubbub-chat/hubbub/server/limits"
 	"github.com/hubbub-chat/hubbub/sink"
@@ -18,11 +19,16 @@ import (
 // serveCmd is all settings of a node, flat. No flag at all gives a node that
 // works.
 type serveCmd struct {
-	Addr   string    `default:":8000" placeholder:"HOST:PORT" help:"TCP address to listen on, for page, API and WebSocket alike. Default: ${default}."`
-	Data   string    `default:"./data" placeholder:"DIR" help:"Directory of the embedded store. One process at a time. Default: ${default}."`
-	Sync   sink.Sync `default:"full" placeholder:"full|normal" help:"When a message counts as stored. full: flushed to the disk; an acknowledged message survives power loss. normal: with the kernel; it survives kill -9 of the server, but the last instants before a power loss may be gone. Commits cost less. Default: ${default}."`
-	Guests bool      `default:"true" negatable:"" help:"Let clients in that have no token. Default: ${default}."`
-	Config string    `default:"" placeholder:"FILE" help:"Rules of channels by namespace, as JSON: who may subscribe, publish, read history and presence; join_leave, ephemeral, recovery, history_size, history_ttl. Empty: every channel is open to everybody."`
+	Addr          string         `default:":8000" placeholder:"HOST:PORT" help:"TCP address to listen on, for page, API and WebSocket alike. Default: ${default}."`
+	Data          string         `default:"./data" placeholder:"DIR" help:"Directory of the embedded store. One process at a time. Default: ${default}."`
+	Sync          sink.Sync      `default:"full" placeholder:"full|normal" help:"When a message counts as stored. full: flushed to the disk; an acknowledged message survives power loss. normal: with the kernel; it survives kill -9 of the server, but the last instants before a power loss may be gone. Commits cost less. Default: ${default}."`
+	Guests        bool           `default:"true" negatable:"" help:"Let clients in that have no token; never where a token key or JWK set is given. Default: ${default}."`
+	TokenKeys     []auth.KeySpec `name:"token-key" env:"HUBBUB_TOKEN_KEY" sep:"none" placeholder:"KEY" help:"Key that clients' tokens are verified with: hs256:SECRET, hs256-file:PATH, or file:PATH of a public key (PEM or JWK: RSA, P-256, Ed25519). May be given several times. With a key there are no guests."`
+	JWKS          string         `name:"jwks" placeholder:"URL|FILE" help:"JWK set with further keys; a URL is looked at again every five minutes."`
+	TokenIssuer   string         `placeholder:"NAME" help:"What a token's iss must be. Empty: anything."`
+	TokenAudience string         `placeholder:"NAME" help:"What a token's aud must have. Empty: anything."`
+
+	Config string `default:"" placeholder:"FILE" help:"Rules of channels by namespace, as JSON: who may subscribe, publish, read history and presence; join_leave, ephemeral, recovery, history_size, history_ttl. Empty: every channel is open to everybody."`
 
 	AllowedOrigins []string `placeholder:"ORIGIN" help:"Pages that may connect, as scheme://host[:port], or *. Default: those of this server's own host."`
 	TrustedProxies []string `placeholder:"NETWORK" help:"Networks whose X-Forwarded-For is believed. Default: nobody's."`

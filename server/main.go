@@ -25,6 +25,7 @@ var version = "dev"
 // cli is the command line. Every flag is also HUBBUB_NAME in the environment.
 type cli struct {
 	Serve   serveCmd         `cmd:"" default:"withargs" help:"Run a node (the default)."`
+	Token   tokenCmd         `cmd:"" help:"Make a signed token, for trying."`
 	Version kong.VersionFlag `help:"Print the version and exit."`
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/hubbub-chat/hubbub/fanout"
 	"github.com/hubbub-chat/hubbub/netpoll"
 	"github.com/hubbub-chat/hubbub/schema"
+	"github.com/hubbub-chat/hubbub/server/auth"
 	"github.com/hubbub-chat/hubbub/server/limits"
 	"github.com/hubbub-chat/hubbub/server/metrics"
 	"github.com/hubbub-chat/hubbub/server/sessions"
@@ -32,6 +33,7 @@ type Node struct {
 	store    *sink.Store
 	reads    *sink.Reader
 	direct   *sink.Direct
+	keys     *auth.Keys
 	engine   *netpoll.Engine
 	hub      *fanout.Hub
 	relay    *fanout.Local
@@ -61,6 +63,9 @@ func NewNode(cfg serveCmd, log *zap.Logger) (_ *Node, err error) {
 		return nil, err
 	}
 	n.reads = sink.NewReader(sink.ReaderConfig{})
+	if n.keys, err = auth.NewKeys(auth.KeysConfig{Specs: cfg.TokenKeys, JWKS: cfg.JWKS, Log: log}); err != nil {
+		return nil, err
+	}
 	if n.engine, err = netpoll.New(n.engineConfig()); err != nil {
 		return nil, fmt.Errorf("--addr %s: %w", cfg.Addr, err)
 	}
@@ -104,6 +109,10 @@ func (n *Node) sessionsConfig() (c sessions.Config, err error) {
 		Addresses:  limits.NewAddresses(cfg.ConnsPerIP),
 		Rate:       limits.PerSecond(cfg.Rate, 5*time.Second),
 		Handshakes: limits.PerSecond(cfg.HandshakeRate/len(n.engine.Loops()), time.Second),
+	}
+	if !n.keys.Empty() {
+		c.Guests = false
+		c.Tokens = auth.NewVerifier(auth.VerifierConfig{Keys: n.keys, Issuer: cfg.TokenIssuer, Audience: cfg.TokenAudience})
 	}
 	if c.Policy, err = cfg.policy(); err != nil {
 		return c, err
@@ -238,6 +247,7 @@ func (n *Node) shutdown() error {
 	n.engine.Stop()
 	n.wg.Wait()
 	n.reads.Close()
+	n.keys.Close()
 	err = errors.Join(err, n.store.Close())
 	n.log.Info("stopped", zap.Error(err))
 	return err
@@ -250,6 +260,9 @@ func (n *Node) release() {
 	}
 	if n.reads != nil {
 		n.reads.Close()
+	}
+	if n.keys != nil {
+		n.keys.Close()
 	}
 	if n.store != nil {
 		_ = n.store.Close() // the error that led here is the one to report

@@ -1,10 +1,6 @@
 package channels
 
-import (
-	"strings"
-
-	"github.com/hubbub-chat/hubbub/schema"
-)
+import "github.com/hubbub-chat/hubbub/schema"
 
 // Caller is who asks.
 type Caller struct {
@@ -31,7 +27,7 @@ func (n *Namespaces) Authorize(c Caller, a Action, channel string) error {
 	if c.Server {
 		return nil
 	}
-	if strings.HasPrefix(channel, "@") {
+	if Direct(channel) {
 		return direct(c, channel)
 	}
 	if c.Grants != nil && c.Grants(channel, a) {

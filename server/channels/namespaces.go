@@ -120,6 +120,9 @@ func private(channel string) bool {
 	return found && strings.HasPrefix(rest, "$")
 }
 
+// Direct reports whether a channel is a direct-message room.
+func Direct(channel string) bool { return strings.HasPrefix(channel, "@") }
+
 // pair returns the two users of a direct-message room.
 func pair(channel string) (a, b string, ok bool) {
 	rest, ok := strings.CutPrefix(channel, "@")

@@ -12,13 +12,21 @@ func (s *session) authorize(a channels.Action, channel string) (*channels.Option
 	if err := schema.CheckChannel(channel); err != nil {
 		return nil, err
 	}
-	policy := s.lane().all.cfg.Policy
+	ln := s.lane()
+	policy := ln.all.cfg.Policy
 	c := channels.Caller{}
 	if s.who != nil {
 		c.User = s.who.user
 	}
+	var g *grant
 	if sub := s.find(channel); sub != nil {
 		c.Subscribed = sub.Room() != nil
+		g = ln.grants[sub]
+	}
+	if g != nil || s.who != nil && s.who.caps != nil {
+		c.Grants = func(channel string, a channels.Action) bool {
+			return g != nil && g.allow&actions[a] != 0 || s.who != nil && s.who.caps.Allows(channel, actions[a])
+		}
 	}
 	if err := policy.Authorize(c, a, channel); err != nil {
 		return nil, err

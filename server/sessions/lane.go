@@ -25,9 +25,13 @@ type lane struct {
 	buf     []byte
 	ack     protocol.Reply // of publishes
 
-	waits    waits
-	opening  map[*subscription]*opening
-	catching map[*subscription]*catchUp
+	waits waits
+
+	// What few sessions have, and those that have it not for long.
+	opening    map[*subscription]*opening
+	catching   map[*subscription]*catchUp
+	grants     map[*subscription]*grant
+	connecting map[*session]*connecting
 
 	draining bool
 	drainAt  time.Time // of the next slice
@@ -37,9 +41,11 @@ type lane struct {
 func newLane(s *Sessions, l *netpoll.Loop, shard *fanout.Shard) *lane {
 	return &lane{
 		all: s, loop: l, shard: shard,
-		ack:      protocol.Reply{Publish: &protocol.PublishResult{}},
-		opening:  make(map[*subscription]*opening),
-		catching: make(map[*subscription]*catchUp),
+		ack:        protocol.Reply{Publish: &protocol.PublishResult{}},
+		opening:    make(map[*subscription]*opening),
+		catching:   make(map[*subscription]*catchUp),
+		grants:     make(map[*subscription]*grant),
+		connecting: make(map[*session]*connecting),
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/hubbub-chat/hubbub/fanout"
 	"github.com/hubbub-chat/hubbub/netpoll"
 	"github.com/hubbub-chat/hubbub/schema"
+	"github.com/hubbub-chat/hubbub/server/auth"
 	"github.com/hubbub-chat/hubbub/server/limits"
 )
 
@@ -54,10 +55,12 @@ func at(second uint32) uint16 { return uint16(second) }
 
 func before(a, b uint16) bool { return int16(a-b) < 0 }
 
-// identity is who a client said it is.
+// identity is who a client is, as a token says, or the name a guest gave.
 type identity struct {
-	user string
-	info []byte // conn_info, one JSON value, or nil
+	user    string // empty for a guest
+	info    []byte // conn_info, one JSON value, or nil
+	caps    *auth.Caps
+	expires int64 // Unix seconds, 0 for never
 }
 
 // subscription is a session in a room.
@@ -78,6 +81,10 @@ func (s *session) Message(_ *netpoll.Conn, binary bool, payload []byte) {
 	}
 	ln.decoder.Reset(s.codec(), payload)
 	for s.conn.Open() {
+		if c := ln.connecting[s]; c != nil {
+			c.later(ln.decoder.Rest()) // what stands behind a connect waits for it
+			return
+		}
 		cmd, err := ln.decoder.Next()
 		if errors.Is(err, io.EOF) {
 			return
@@ -100,6 +107,10 @@ func (s *session) handle(cmd *protocol.Command) {
 		s.close(schema.CloseBadRequest)
 	case cmd.Connect != nil:
 		s.connect(cmd.Id, cmd.Connect)
+	case cmd.Refresh != nil && s.connected():
+		s.refresh(cmd.Id, cmd.Refresh.Token)
+	case cmd.SubRefresh != nil && s.connected():
+		s.subRefresh(cmd.Id, cmd.SubRefresh)
 	case !s.mustBeConnected():
 	case cmd.Publish != nil:
 		s.publish(cmd.Id, cmd.Publish)
@@ -115,7 +126,7 @@ func (s *session) handle(cmd *protocol.Command) {
 		s.presenceStats(cmd.Id, cmd.PresenceStats.Channel)
 	case cmd.Ping != nil:
 		s.lane().reply(s, &protocol.Reply{Id: cmd.Id, Ping: &protocol.PingResult{}})
-	case cmd.Rpc != nil, cmd.Refresh != nil, cmd.SubRefresh != nil:
+	case cmd.Rpc != nil:
 		s.lane().fail(s, cmd.Id, schema.ErrNotAvailable)
 	default:
 		s.close(schema.CloseBadRequest)
@@ -149,6 +160,7 @@ func (s *session) Charge(_ *netpoll.Conn, bytes int) bool {
 func (s *session) Tick(c *netpoll.Conn) {
 	ln := s.lane()
 	cfg := &ln.all.cfg
+	s.expire(ln.loop.Now())
 	now := at(ln.loop.Second())
 	interval, patience := at(uint32(cfg.Ping/time.Second)), at(uint32(cfg.Pong/time.Second))
 	switch {
@@ -189,8 +201,9 @@ func (s *session) Drained(*netpoll.Conn) {
 // Closed implements netpoll.Handler.
 func (s *session) Closed(_ *netpoll.Conn, code uint16) {
 	for s.subs != nil {
-		s.drop(s.subs)
+		s.leave(s.subs)
 	}
+	delete(s.lane().connecting, s)
 	s.lane().all.cfg.Addresses.Leave(s.place)
 	if s.connected() {
 		s.lane().all.connected.Add(-1)

@@ -14,6 +14,7 @@ import (
 	"github.com/hubbub-chat/hubbub/fanout"
 	"github.com/hubbub-chat/hubbub/netpoll"
 	"github.com/hubbub-chat/hubbub/schema"
+	"github.com/hubbub-chat/hubbub/server/auth"
 	"github.com/hubbub-chat/hubbub/server/channels"
 	"github.com/hubbub-chat/hubbub/server/limits"
 )
@@ -41,8 +42,9 @@ type Config struct {
 	Reads fanout.Reads
 	Epoch string // of the store
 
-	Version string // told to clients
-	Guests  bool   // clients without a token are let in
+	Version string         // told to clients
+	Guests  bool           // clients without a token are let in
+	Tokens  *auth.Verifier // nil when there is no key: then no token is good
 	Observe Observer
 
 	Policy     *channels.Namespaces // who may do what; nil for an open chat

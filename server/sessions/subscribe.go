@@ -8,19 +8,24 @@ import (
 	"github.com/hubbub-chat/hubbub/server/channels"
 )
 
-// opening is a subscription whose room is being read from the store.
+// opening is an attempt to subscribe, until it is answered. While the room is
+// read from the store it is in its lane's opening.
 type opening struct {
 	session *session
 	channel string
 	rules   *channels.Options
-	ticket  ticket
 	req     *protocol.SubscribeRequest
+
+	// Whom the answer is for: a subscribe command, or a connect whose token
+	// asks for the channel.
+	ticket  ticket
+	connect *connecting
 }
 
 const flagRejectUnrecovered = 1 << 1 // of SubscribeRequest.Flag
 
 func (s *session) subscribe(id uint32, req *protocol.SubscribeRequest) {
-	rules, err := s.checkSubscribe(req)
+	rules, grant, err := s.checkSubscribe(req)
 	if err != nil {
 		s.lane().fail(s, id, err)
 		return
@@ -28,32 +33,39 @@ func (s *session) subscribe(id uint32, req *protocol.SubscribeRequest) {
 	sub := &subscription{next: s.subs}
 	s.subs = sub
 	s.channels++
+	if grant != nil {
+		s.lane().grants[sub] = grant
+	}
 	s.lane().openRoom(sub, &opening{
-		session: s, channel: req.Channel, rules: rules, ticket: s.lane().await(s, id), req: req,
+		session: s, channel: req.Channel, rules: rules, req: req, ticket: s.lane().await(s, id),
 	})
 }
 
-func (s *session) checkSubscribe(req *protocol.SubscribeRequest) (*channels.Options, error) {
+func (s *session) checkSubscribe(req *protocol.SubscribeRequest) (rules *channels.Options, g *grant, err error) {
 	if req.Type != 0 {
-		return nil, schema.ErrNotAvailable.Because("only stream subscriptions are supported")
+		return nil, nil, schema.ErrNotAvailable.Because("only stream subscriptions are supported")
 	}
 	if req.Tf != nil {
-		return nil, schema.ErrBadRequest.Because("tag filters are not supported")
+		return nil, nil, schema.ErrBadRequest.Because("tag filters are not supported")
 	}
-	rules, err := s.authorize(channels.Subscribe, req.Channel)
+	if req.Token != "" {
+		g, rules, err = s.granted(req)
+	} else {
+		rules, err = s.authorize(channels.Subscribe, req.Channel)
+	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if sub := s.find(req.Channel); sub != nil {
 		if !s.lane().tooLate(sub) {
-			return nil, schema.ErrAlreadySubscribed
+			return nil, nil, schema.ErrAlreadySubscribed
 		}
 		s.drop(sub)
 	}
 	if int(s.channels) >= s.lane().all.cfg.Channels {
-		return nil, schema.ErrLimitExceeded.Because("too many subscriptions")
+		return nil, nil, schema.ErrLimitExceeded.Because("too many subscriptions")
 	}
-	return rules, nil
+	return rules, g, nil
 }
 
 // find returns the session's subscription to a channel. Few sessions have
@@ -84,7 +96,7 @@ func (ln *lane) tooLate(sub *subscription) bool {
 		return !ln.waits.open(op.ticket)
 	}
 	cu := ln.catching[sub]
-	return cu != nil && !cu.answered && !ln.waits.open(cu.ticket)
+	return cu != nil && !cu.answered && !ln.waits.open(cu.op.ticket)
 }
 
 // drop forgets a subscription, in whatever state it is.
@@ -92,6 +104,7 @@ func (s *session) drop(sub *subscription) {
 	sub.Leave()
 	delete(s.lane().opening, sub)
 	delete(s.lane().catching, sub)
+	delete(s.lane().grants, sub)
 	for p := &s.subs; *p != nil; p = &(*p).next {
 		if *p == sub {
 			*p = sub.next
@@ -114,7 +127,7 @@ func (ln *lane) openRoom(sub *subscription, op *opening) {
 			}
 			delete(ln.opening, sub)
 			if err != nil {
-				ln.refuse(sub, op.session, op.ticket, schema.ErrInternal)
+				ln.refuse(sub, op, schema.ErrInternal)
 				return
 			}
 			if !ln.join(sub, op, room) {
@@ -135,40 +148,75 @@ func (ln *lane) join(sub *subscription, op *opening, room *fanout.Room) bool {
 	case op.req.Recover:
 		ln.recover(sub, op, room, position)
 	default:
-		ln.subscribed(sub, s, op.ticket, op.rules, &protocol.SubscribeResult{Offset: position})
+		if op.connect != nil {
+			sub.Pause() // until the connect is answered
+		}
+		ln.subscribed(sub, op, &protocol.SubscribeResult{Offset: position})
 	}
 	return true
 }
 
-// subscribed answers a subscribe with what all answers have in common filled
-// in.
-func (ln *lane) subscribed(sub *subscription, s *session, t ticket, rules *channels.Options, r *protocol.SubscribeResult) {
-	w, ok := ln.waits.take(t)
+// subscribed answers an attempt that has succeeded, with what all answers have
+// in common filled in.
+func (ln *lane) subscribed(sub *subscription, op *opening, r *protocol.SubscribeResult) {
+	s := op.session
+	r.Recoverable, r.Positioned, r.Epoch = op.rules.Recovery, !op.rules.Ephemeral, ln.all.cfg.Epoch
+	if g := ln.grants[sub]; g != nil && g.expires > 0 {
+		r.Expires, r.Ttl = true, ttl(g.expires, ln.loop.Now())
+	}
+	if op.connect != nil {
+		op.connect.joined(op.channel, r)
+		return
+	}
+	w, ok := ln.waits.take(op.ticket)
 	if !ok {
 		s.drop(sub) // the client has been told that it failed
 		return
 	}
-	r.Recoverable, r.Positioned, r.Epoch = rules.Recovery, !rules.Ephemeral, ln.all.cfg.Epoch
 	ln.reply(s, &protocol.Reply{Id: w.id, Subscribe: r})
-}
-
-// refuse ends an attempt to subscribe.
-func (ln *lane) refuse(sub *subscription, s *session, t ticket, err error) {
-	s.drop(sub)
-	if w, ok := ln.waits.take(t); ok {
-		ln.fail(s, w.id, err)
+	if op.rules.JoinLeave {
+		s.announce(op.channel, schema.Codec.AppendJoin)
 	}
 }
 
-// cancel ends a subscription, and the attempt at one.
-func (ln *lane) cancel(sub *subscription) {
+// refuse ends an attempt to subscribe.
+func (ln *lane) refuse(sub *subscription, op *opening, err error) {
+	op.session.drop(sub)
+	if op.connect != nil {
+		op.connect.joined(op.channel, nil)
+	} else if w, ok := ln.waits.take(op.ticket); ok {
+		ln.fail(op.session, w.id, err)
+	}
+}
+
+// announce tells a channel's members that this client has come or gone.
+func (s *session) announce(channel string, push func(schema.Codec, []byte, string, *protocol.ClientInfo) []byte) {
+	info := &protocol.ClientInfo{User: s.user(), Client: s.clientID(), ConnInfo: s.info()}
+	s.lane().all.cfg.Hub.Event(channel, func(b []byte, c schema.Codec) []byte { return push(c, b, channel, info) })
+}
+
+// leave ends a subscription for good: the others are told, where they are to
+// be.
+func (s *session) leave(sub *subscription) {
+	room := sub.Room()
+	s.drop(sub)
+	if room == nil {
+		return
+	}
+	if rules, err := s.lane().all.cfg.Policy.Of(room.Name()); err == nil && rules.JoinLeave {
+		s.announce(room.Name(), schema.Codec.AppendLeave)
+	}
+}
+
+// cancel ends a subscription, or the attempt at one.
+func (ln *lane) cancel(s *session, sub *subscription) {
 	meanwhile := schema.ErrBadRequest.Because("unsubscribed meanwhile")
 	if op := ln.opening[sub]; op != nil {
-		ln.refuse(sub, op.session, op.ticket, meanwhile)
-	} else if cu := ln.catching[sub]; cu != nil {
-		ln.refuse(sub, cu.session, cu.ticket, meanwhile) // says nothing if it was answered
-	} else if s, ok := sub.Peer().(*session); ok {
-		s.drop(sub)
+		ln.refuse(sub, op, meanwhile)
+	} else if cu := ln.catching[sub]; cu != nil && !cu.answered {
+		ln.refuse(sub, cu.op, meanwhile)
+	} else {
+		s.leave(sub)
 	}
 }
 
@@ -178,7 +226,7 @@ func (s *session) unsubscribe(id uint32, req *protocol.UnsubscribeRequest) {
 		return
 	}
 	if sub := s.find(req.Channel); sub != nil {
-		s.lane().cancel(sub)
+		s.lane().cancel(s, sub)
 	}
 	s.lane().reply(s, &protocol.Reply{Id: id, Unsubscribe: &protocol.UnsubscribeResult{}})
 }
