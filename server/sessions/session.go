@@ -222,11 +222,13 @@ func (s *session) TooSlow() { s.close(schema.CloseSlow) }
 
 func (s *session) clientID() string { return s.lane().all.clientID(s.id) }
 
+const guestPrefix = "guest-"
+
 func (s *session) user() string {
 	if s.who != nil && s.who.user != "" {
 		return s.who.user
 	}
-	return "guest-" + s.clientID()
+	return guestPrefix + s.clientID()
 }
 
 func (s *session) info() []byte {

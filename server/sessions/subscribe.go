@@ -16,10 +16,12 @@ type opening struct {
 	rules   *channels.Options
 	req     *protocol.SubscribeRequest
 
-	// Whom the answer is for: a subscribe command, or a connect whose token
-	// asks for the channel.
+	// Whom the answer is for: a subscribe command, a connect whose token asks
+	// for the channel, or nobody, when the server API has asked: the client
+	// then gets a push.
 	ticket  ticket
 	connect *connecting
+	push    bool
 }
 
 const flagRejectUnrecovered = 1 << 1 // of SubscribeRequest.Flag
@@ -92,11 +94,11 @@ func (ln *lane) channel(sub *subscription) string {
 // tooLate reports whether the client has been told that subscribing took too
 // long: it may try again while the first attempt is still under way.
 func (ln *lane) tooLate(sub *subscription) bool {
-	if op := ln.opening[sub]; op != nil {
-		return !ln.waits.open(op.ticket)
+	op := ln.opening[sub]
+	if cu := ln.catching[sub]; cu != nil && !cu.answered {
+		op = cu.op
 	}
-	cu := ln.catching[sub]
-	return cu != nil && !cu.answered && !ln.waits.open(cu.op.ticket)
+	return op != nil && !op.push && op.connect == nil && !ln.waits.open(op.ticket)
 }
 
 // drop forgets a subscription, in whatever state it is.
@@ -164,16 +166,22 @@ func (ln *lane) subscribed(sub *subscription, op *opening, r *protocol.Subscribe
 	if g := ln.grants[sub]; g != nil && g.expires > 0 {
 		r.Expires, r.Ttl = true, ttl(g.expires, ln.loop.Now())
 	}
-	if op.connect != nil {
+	switch {
+	case op.connect != nil:
 		op.connect.joined(op.channel, r)
 		return
+	case op.push:
+		ln.reply(s, &protocol.Reply{Push: &protocol.Push{Channel: op.channel, Subscribe: &protocol.Subscribe{
+			Recoverable: r.Recoverable, Positioned: r.Positioned, Epoch: r.Epoch, Offset: r.Offset,
+		}}})
+	default:
+		w, ok := ln.waits.take(op.ticket)
+		if !ok {
+			s.drop(sub) // the client has been told that it failed
+			return
+		}
+		ln.reply(s, &protocol.Reply{Id: w.id, Subscribe: r})
 	}
-	w, ok := ln.waits.take(op.ticket)
-	if !ok {
-		s.drop(sub) // the client has been told that it failed
-		return
-	}
-	ln.reply(s, &protocol.Reply{Id: w.id, Subscribe: r})
 	if op.rules.JoinLeave {
 		s.announce(op.channel, schema.Codec.AppendJoin)
 	}
@@ -184,6 +192,8 @@ func (ln *lane) refuse(sub *subscription, op *opening, err error) {
 	op.session.drop(sub)
 	if op.connect != nil {
 		op.connect.joined(op.channel, nil)
+	} else if op.push {
+		return // the API's reply does not wait for it
 	} else if w, ok := ln.waits.take(op.ticket); ok {
 		ln.fail(op.session, w.id, err)
 	}

@@ -1,0 +1,161 @@
+package sessions
+
+import (
+	"strings"
+	"sync"
+
+	"github.com/centrifugal/protocol"
+
+	"github.com/hubbub-chat/hubbub/fanout"
+	"github.com/hubbub-chat/hubbub/netpoll"
+	"github.com/hubbub-chat/hubbub/schema"
+	"github.com/hubbub-chat/hubbub/server/auth"
+)
+
+// Target is whom an order is for: all sessions of a user, or one of them.
+type Target struct {
+	User   string // compared with what clients see as the user, guests' names included
+	Client string // one session; empty for all
+}
+
+// each calls f for the sessions of a target, on their loops, and done when all
+// loops have answered, on one of them. It goes through all sessions: orders are
+// rare, and an index by user would cost every session.
+func (all *Sessions) each(t Target, f func(*session), done func()) {
+	var wg sync.WaitGroup
+	wg.Add(len(all.lanes))
+	for _, ln := range all.lanes {
+		ln.loop.Post(func() {
+			defer wg.Done()
+			ln.loop.Each(func(c *netpoll.Conn) {
+				s, ok := c.Handler().(*session)
+				if ok && s.connected() && s.is(t) {
+					f(s)
+				}
+			})
+		})
+	}
+	go func() { // ends when the loops have run what was posted
+		wg.Wait()
+		done()
+	}()
+}
+
+func (s *session) is(t Target) bool {
+	var user bool
+	if s.who != nil && s.who.user != "" {
+		user = s.who.user == t.User
+	} else {
+		// A guest's name is made of its id: only guests' names are compared.
+		user = strings.HasPrefix(t.User, guestPrefix) && s.user() == t.User
+	}
+	return user && (t.Client == "" || t.Client == s.clientID())
+}
+
+// order runs f for the sessions of a target and returns when it has run.
+// Never call it on a loop.
+func (all *Sessions) order(t Target, f func(*session)) {
+	finished := make(chan struct{})
+	all.each(t, f, func() { close(finished) })
+	<-finished
+}
+
+// Disconnect closes the sessions of a target. What was queued for them before
+// is still sent; nothing that is published afterwards is.
+func (all *Sessions) Disconnect(t Target, c schema.Close) {
+	all.order(t, func(s *session) { s.close(c) })
+}
+
+// Unsubscribe takes the sessions of a target out of a channel; an empty channel
+// stands for all of theirs. They are told with code 2000, after which SDKs do
+// not come back by themselves.
+func (all *Sessions) Unsubscribe(t Target, channel string) {
+	all.order(t, func(s *session) {
+		for sub := s.subs; sub != nil; {
+			next := sub.next
+			if channel == "" || s.lane().channel(sub) == channel {
+				s.evict(sub, schema.UnsubscribeServer, "server unsubscribe")
+			}
+			sub = next
+		}
+	})
+}
+
+// Subscribe makes the sessions of a target members of a channel, as their
+// token could have. Those who are already stay as they are.
+func (all *Sessions) Subscribe(t Target, channel string) error {
+	if err := schema.CheckChannel(channel); err != nil {
+		return err
+	}
+	rules, err := all.cfg.Policy.Of(channel)
+	if err != nil {
+		return err
+	}
+	all.order(t, func(s *session) {
+		ln := s.lane()
+		if s.find(channel) != nil || int(s.channels) >= all.cfg.Channels || ln.connecting[s] != nil {
+			return
+		}
+		sub := &subscription{next: s.subs}
+		s.subs = sub
+		s.channels++
+		ln.grants[sub] = &grant{server: true, allow: auth.Subscribe}
+		ln.openRoom(sub, &opening{session: s, channel: channel, rules: rules, req: &protocol.SubscribeRequest{}, push: true})
+	})
+	return nil
+}
+
+// Refresh changes when the sessions of a target expire: a Unix time, 0 for
+// never.
+func (all *Sessions) Refresh(t Target, expires int64) {
+	all.order(t, func(s *session) {
+		if s.who == nil || s.who.user == "" {
+			return // a guest has no token that could expire
+		}
+		s.who.expires = expires
+		r := &protocol.Refresh{}
+		if expires > 0 {
+			r.Expires, r.Ttl = true, ttl(expires, s.lane().loop.Now())
+		}
+		s.lane().reply(s, &protocol.Reply{Push: &protocol.Push{Refresh: r}})
+	})
+}
+
+// Presence lists who is in a channel on this node: client to what is known of
+// it, at most PresenceLimit of them. It returns false when there are more.
+func (all *Sessions) Presence(channel string) (map[string]*protocol.ClientInfo, bool) {
+	clients := make(map[string]*protocol.ClientInfo)
+	all.visit(channel, func(s *session) {
+		if len(clients) <= all.cfg.PresenceLimit {
+			id := s.clientID()
+			clients[id] = &protocol.ClientInfo{User: s.user(), Client: id, ConnInfo: s.info()}
+		}
+	})
+	return clients, len(clients) <= all.cfg.PresenceLimit
+}
+
+// PresenceStats counts the clients, and the users, in a channel on this node.
+func (all *Sessions) PresenceStats(channel string) (clients, users int) {
+	names := make(map[string]struct{})
+	all.visit(channel, func(s *session) {
+		clients++
+		names[s.user()] = struct{}{}
+	})
+	return clients, len(names)
+}
+
+// visit calls f for the sessions in a channel, never two at the same time, and
+// returns when it is done. Never call it on a loop.
+func (all *Sessions) visit(channel string, f func(*session)) {
+	room := all.cfg.Hub.Loaded(channel)
+	if room == nil {
+		return
+	}
+	finished := make(chan struct{})
+	all.cfg.Hub.Visit(room, func(m *fanout.Member) {
+		if s, ok := m.Peer().(*session); ok {
+			f(s)
+		}
+	}, func() { close(finished) })
+	<-finished
+}
