@@ -56,7 +56,7 @@ func TestCompressedForm(t *testing.T) {
 
 func frames(t *testing.T, stream []byte) (list []ws.Frame) {
 	for r := bytes.NewReader(stream); r.Len() > 0; {
-		f, err := ws.ReadFrame(r)
+		f, err := readFrame(r)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -138,7 +138,6 @@ func TestFullServerAnswers503(t *testing.T) {
 type stream struct {
 	discard
 	frames []byte
-	taken  chan int
 	ended  chan uint16
 }
 

@@ -23,7 +23,7 @@ func compressed(op ws.OpCode, payload string) []byte {
 
 // split cuts a compressed frame into two fragments; RSV1 is on the first.
 func split(whole []byte) []byte {
-	f, err := ws.ReadFrame(bytes.NewReader(whole))
+	f, err := readFrame(bytes.NewReader(whole))
 	if err != nil {
 		panic(err)
 	}
