@@ -48,7 +48,6 @@ type Loop struct {
 	free     []uint32 // free slots
 	gen      uint32   // numbers the connections, to recognise stale events
 	buf      []byte   // every read lands here; it is the Handler's until it returns
-	scratch  []byte   // frames of one reply
 	unsent   []*Conn  // connections with replies queued in this turn
 	ended    []*Conn  // connections whose Handler is to be told Closed
 	spare    []*outbound
