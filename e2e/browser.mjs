@@ -15,7 +15,7 @@ const FLAGS = [
 export const CHROMIUM = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find(existsSync);
 
 export function launch() {
-  return chromium.launch({ executablePath: CHROMIUM, args: FLAGS, timeout: 30_000 });
+  return chromium.launch({ executablePath: CHROMIUM, args: FLAGS, timeout: 60_000 });
 }
 
 export const DESKTOP = { viewport: { width: 1320, height: 860 }, locale: 'en-GB', timezoneId: 'UTC' };
@@ -34,7 +34,7 @@ export class Visitor {
     visitor.#context = await browser.newContext({ ...DESKTOP, ...options });
     const page = await visitor.#context.newPage();
     visitor.page = page;
-    page.setDefaultTimeout(10_000);
+    page.setDefaultTimeout(30_000);
     page.on('pageerror', (error) => visitor.faults.push(`thrown: ${error.message}`));
     page.on('dialog', (dialog) => {
       visitor.faults.push(`dialog: ${dialog.message()}`);
@@ -58,7 +58,7 @@ export class Visitor {
     return visitor;
   }
 
-  async connected(within = 20_000) {
+  async connected(within = 30_000) {
     await this.page.locator('#link-state[data-state="connected"]').waitFor({ state: 'attached', timeout: within });
   }
 

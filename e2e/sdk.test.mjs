@@ -3,9 +3,9 @@
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, test } from 'node:test';
 import { isDeepStrictEqual } from 'node:util';
-import { connect, eventually, join, Proxy, Server, sleep, within } from './harness.mjs';
+import { connect, eventually, join, Proxy, send, Server, sleep, within } from './harness.mjs';
 
-const LIMIT = { timeout: 60_000 };
+const LIMIT = { timeout: 120_000 };
 
 let server;
 let room = 0;
@@ -28,7 +28,7 @@ async function newClient(name, socket = server.socket, options) {
 const newRoom = () => `room-${++room}`; // each test has its own
 
 async function publish(sub, from, to) {
-  for (let n = from; n <= to; n++) await within(sub.publish({ text: `m${n}` }), `m${n} is acknowledged`);
+  for (let n = from; n <= to; n++) await send(sub, { text: `m${n}` });
 }
 
 const range = (from, to) => Array.from({ length: to - from + 1 }, (_, i) => `m${from + i}`);
@@ -63,7 +63,7 @@ test('a publication comes back to its publisher, with who sent it and when', LIM
   assert.equal(subscribed[0].streamPosition.offset, 0, 'an empty room is at offset 0, never at the clock');
 
   const data = { text: 'héllo\n🙂 "quoted" </script>', nested: { list: [1, 2.5, null, true] } };
-  await within(sub.publish(data), 'the publication is acknowledged');
+  await send(sub, data);
   await eventually(() => publications.length === 1, 'the publication arrives');
   const [pub] = publications;
   assert.deepEqual(pub.data, data);
@@ -201,7 +201,7 @@ test('a cut while others write without a pause: no gap, no double', LIMIT, async
     let writing = true;
     const writer = (async () => {
       for (let n = 0; writing; n++) {
-        await within(b.sub.publish({ text: `m${n}`, pad: 'x'.repeat(200) }), `m${n} is acknowledged`);
+        await send(b.sub, { text: `m${n}`, pad: 'x'.repeat(200) });
       }
     })();
     for (let cut = 1; cut <= 4; cut++) {
@@ -237,7 +237,7 @@ test('what the server refuses comes as an error with a code and a message', LIMI
 
 // The last tests kill the server that all share.
 
-test('kill -9 and restart: what was acknowledged is in history, clients recover by themselves', { timeout: 90_000 }, async () => {
+test('kill -9 and restart: what was acknowledged is in history, clients recover by themselves', { timeout: 240_000 }, async () => {
   const channel = newRoom();
   const a = await join(await newClient('Ada'), channel);
   const b = await join(await newClient('Ben'), channel);
@@ -259,7 +259,7 @@ test('kill -9 and restart: what was acknowledged is in history, clients recover 
     await server.kill();
     await sleep(150);
     await server.restart();
-    await eventually(() => a.subscribed.length > round && b.subscribed.length > round, 'both are back', { within: 15_000 });
+    await eventually(() => a.subscribed.length > round && b.subscribed.length > round, 'both are back');
   }
   const before = acked.length;
   await eventually(() => acked.length > before + 50, 'messages flow again');
@@ -295,7 +295,7 @@ test('a server whose data are lost says so: recovered false, another epoch', LIM
   await server.kill();
   server.wipe();
   await server.restart();
-  await eventually(() => a.subscribed.length === 2, 'subscribed again', { within: 15_000 });
+  await eventually(() => a.subscribed.length === 2, 'subscribed again');
   assert.equal(a.subscribed[1].wasRecovering, true);
   assert.equal(a.subscribed[1].recovered, false);
   assert.notEqual(a.subscribed[1].streamPosition.epoch, a.subscribed[0].streamPosition.epoch);
