@@ -324,7 +324,6 @@ func TestSlowReader(t *testing.T) {
 // A client that was away returns to all its rooms in one frame, and reads
 // when it gets to it. It asked for all of this, so it is not slow.
 func TestRecoveryOfManyRooms(t *testing.T) {
-	t.Skip("closed with 3008: catch-ups of one session do not wait for each other nor for the connection")
 	h := start(t)
 	const rooms, each = 24, 300
 	name := func(i int) string { return fmt.Sprint(roomOf(t), ":", i) }

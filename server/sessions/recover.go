@@ -12,8 +12,8 @@ import (
 // catchUp brings a subscription from the client's position to the live log.
 // The member joined at position upTo and is paused, so the log keeps what
 // comes after; (from, upTo] is read in pages. The first goes into the reply,
-// the others are pushed, each when the one before has left the connection. A
-// member the log could not wait for stands at a new position and reads on.
+// the others are pushed, as the connection takes them. A member the log could
+// not wait for stands at a new position and reads on.
 type catchUp struct {
 	lane *lane
 	sub  *subscription
@@ -36,17 +36,39 @@ func (ln *lane) recover(sub *subscription, op *opening, room *fanout.Room, posit
 		cu.unrecoverable()
 		return
 	}
-	if list, ok := room.After(cu.from, cu.upTo); ok && size(list) <= pageBytes {
-		if !cu.recent(list) || len(list) > cu.op.rules.HistorySize {
-			cu.unrecoverable()
-			return
-		}
-		cu.goLive() // nothing can have been published since: the log is the loop's
-		cu.answer(list)
-		return
-	}
 	ln.catching[sub] = cu
-	cu.read()
+	op.session.catchUp()
+}
+
+// catchUp goes on with what the session has to catch up with: one page at a
+// time, and no faster than the connection takes them. A client that comes back
+// to a hundred rooms at once would otherwise be sent more than a peer may leave
+// untaken, and be closed as slow for what it asked for. Rooms that have yet to
+// be answered come first.
+func (s *session) catchUp() {
+	ln := s.lane()
+	for sub := s.subs; sub != nil; sub = sub.next {
+		if cu := ln.catching[sub]; cu != nil && cu.reading {
+			return // it goes on here
+		}
+	}
+	for _, answered := range []bool{false, true} {
+		for sub := s.subs; sub != nil; sub = sub.next {
+			cu := ln.catching[sub]
+			if cu == nil || cu.answered != answered {
+				continue
+			}
+			if s.conn.Queued() > pageBytes {
+				if !s.conn.Blocked() {
+					ln.loop.Post(s.catchUp) // when this turn's replies have been written
+				}
+				return // or Drained goes on
+			}
+			if cu.proceed(); cu.reading {
+				return
+			}
+		}
+	}
 }
 
 func size(list []*schema.Message) (n int) {
@@ -99,10 +121,11 @@ func (cu *catchUp) read() {
 	cu.reading = true
 	ln.all.pages.read(missed{cu.room.Name(), cu.from, cu.upTo, atMost}, func(p page) {
 		ln.loop.Post(func() {
+			cu.reading = false
 			if ln.catching[cu.sub] == cu {
-				cu.reading = false
 				cu.page(p)
 			}
+			cu.op.session.catchUp()
 		})
 	})
 }
@@ -117,13 +140,18 @@ func (cu *catchUp) page(p page) {
 	case p.err != nil:
 		s.close(schema.CloseInsufficientState) // it reconnects and recovers from where it is
 		return
-	case p.tooMany, !cu.answered && !cu.recent(list), cu.op.connect != nil && cu.partly(list):
+	case p.tooMany, !cu.answered && !cu.recent(list), cu.op.connect != nil && (cu.partly(list) || !cu.goLive()):
 		cu.unrecoverable()
 		return
 	}
-	if cu.answered {
+	switch {
+	case cu.op.connect != nil: // which goes live when it is answered: perhaps right now
+		delete(ln.catching, cu.sub)
+		cu.answer(list)
+		return
+	case cu.answered:
 		ln.pushAll(s, list)
-	} else {
+	default:
 		cu.answer(list)
 	}
 	if len(list) > 0 {
@@ -131,8 +159,8 @@ func (cu *catchUp) page(p page) {
 	} else {
 		cu.from = cu.upTo // hidden rows may stand at the end
 	}
-	if ln.catching[cu.sub] == cu { // the answer may have come too late
-		cu.proceed()
+	if ln.catching[cu.sub] == cu && cu.from >= cu.upTo && cu.goLive() { // the answer may have come too late
+		delete(ln.catching, cu.sub)
 	}
 }
 
@@ -142,14 +170,14 @@ func (cu *catchUp) partly(list []*schema.Message) bool {
 	return len(list) > 0 && list[len(list)-1].Offset < cu.upTo
 }
 
-// proceed reads on, or goes live.
+// proceed takes the first page from memory, if that has all there is, and reads
+// on otherwise.
 func (cu *catchUp) proceed() {
-	if cu.op.session.conn.Queued() > 0 && cu.op.session.conn.Blocked() {
-		return // drained goes on
-	}
-	if cu.from >= cu.upTo && cu.goLive() {
-		delete(cu.lane.catching, cu.sub)
-		return
+	if !cu.answered {
+		if list, ok := cu.room.After(cu.from, cu.upTo); ok && size(list) <= pageBytes {
+			cu.page(page{list: list, tooMany: len(list) > cu.op.rules.HistorySize})
+			return
+		}
 	}
 	cu.read()
 }
@@ -167,11 +195,4 @@ func (cu *catchUp) goLive() bool {
 		cu.sub.Pause()
 	}
 	return true
-}
-
-// drained is called when the connection has taken what was sent.
-func (cu *catchUp) drained() {
-	if cu.answered && !cu.reading {
-		cu.proceed()
-	}
 }

@@ -190,12 +190,9 @@ func (s *session) Tick(c *netpoll.Conn) {
 // Drained implements netpoll.Handler.
 func (s *session) Drained(*netpoll.Conn) {
 	for sub := s.subs; sub != nil; sub = sub.next {
-		if cu := s.lane().catching[sub]; cu != nil {
-			cu.drained()
-		} else {
-			sub.Drained()
-		}
+		sub.Drained() // nothing, while it catches up
 	}
+	s.catchUp()
 }
 
 // Closed implements netpoll.Handler.
