@@ -87,6 +87,7 @@ func (p *part) remove(m *Member) {
 	p.members = p.members[:end]
 	m.part = nil
 	p.shard.members.Add(-1)
+	p.room.members.Add(-1)
 	if end == 0 {
 		p.close()
 	} else if p.log.buf != nil {

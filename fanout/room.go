@@ -28,6 +28,7 @@ type Room struct {
 
 	// atomic
 	congested atomic.Int32 // parts whose log grows faster than it is written
+	members   atomic.Int32 // of all parts
 }
 
 func newRoom(h *Hub, name string) *Room {

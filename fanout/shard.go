@@ -129,9 +129,10 @@ func (s *Shard) Drain() {
 // position. It returns false when the room has been forgotten since it was
 // opened: open it again. On the loop only.
 //
-// The inbox is drained first. A client that comes back from another loop may
-// have seen there what still waits in the inbox here; draining puts the
-// position at or behind everything that anybody has seen.
+// The inbox is drained first, until the part has all that was delivered. A
+// client that comes back from another loop may have seen there what still
+// waits in the inbox here, or what deliver is just about to post; the position
+// must lie at or behind everything that anybody has seen.
 func (s *Shard) Join(r *Room, f Form, m *Member, peer Peer) (position uint64, ok bool) {
 	s.Drain()
 	r.mu.Lock()
@@ -140,6 +141,11 @@ func (s *Shard) Join(r *Room, f Form, m *Member, peer Peer) (position uint64, ok
 		return 0, false
 	}
 	p := r.parts[s.slot(f)]
+	for p != nil && p.last < r.last {
+		r.mu.Unlock()
+		s.Drain() // deliver posts with mu held: it is all there
+		r.mu.Lock()
+	}
 	if p == nil {
 		// From here on deliver posts to the part; what came before is
 		// history, up to last.
@@ -149,6 +155,7 @@ func (s *Shard) Join(r *Room, f Form, m *Member, peer Peer) (position uint64, ok
 	}
 	r.mu.Unlock()
 	s.members.Add(1)
+	r.members.Add(1)
 	p.add(m, peer)
 	return p.last, true
 }

@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"github.com/hubbub-chat/hubbub/server/api"
 	"github.com/hubbub-chat/hubbub/server/auth"
 	"github.com/hubbub-chat/hubbub/server/channels"
 	"github.com/hubbub-chat/hubbub/server/limits"
@@ -27,6 +28,8 @@ type serveCmd struct {
 	JWKS          string         `name:"jwks" placeholder:"URL|FILE" help:"JWK set with further keys; a URL is looked at again every five minutes."`
 	TokenIssuer   string         `placeholder:"NAME" help:"What a token's iss must be. Empty: anything."`
 	TokenAudience string         `placeholder:"NAME" help:"What a token's aud must have. Empty: anything."`
+
+	APIKeys []api.Key `name:"api-key" env:"HUBBUB_API_KEY" sep:"none" placeholder:"KEY" help:"Key that an application's back end shows to the server API, at least 16 bytes. May be given several times. Without a key there is no API."`
 
 	Config string `default:"" placeholder:"FILE" help:"Rules of channels by namespace, as JSON: who may subscribe, publish, read history and presence; join_leave, ephemeral, recovery, history_size, history_ttl. Empty: every channel is open to everybody."`
 
@@ -73,6 +76,9 @@ func (c *serveCmd) Validate() error {
 		if n.value < 0 || n.value > 1e9 {
 			return fmt.Errorf("%s %d is not between 0 and 1000000000", n.name, n.value)
 		}
+	}
+	if err := api.CheckKeys(c.APIKeys); err != nil {
+		return fmt.Errorf("--api-key: %w", err)
 	}
 	if _, err := c.policy(); err != nil {
 		return err

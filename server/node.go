@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -17,7 +18,9 @@ import (
 	"github.com/hubbub-chat/hubbub/fanout"
 	"github.com/hubbub-chat/hubbub/netpoll"
 	"github.com/hubbub-chat/hubbub/schema"
+	"github.com/hubbub-chat/hubbub/server/api"
 	"github.com/hubbub-chat/hubbub/server/auth"
+	"github.com/hubbub-chat/hubbub/server/channels"
 	"github.com/hubbub-chat/hubbub/server/limits"
 	"github.com/hubbub-chat/hubbub/server/metrics"
 	"github.com/hubbub-chat/hubbub/server/sessions"
@@ -38,6 +41,7 @@ type Node struct {
 	hub      *fanout.Hub
 	relay    *fanout.Local
 	sessions *sessions.Sessions
+	api      *api.API
 	metrics  *metrics.Metrics
 	web      *http.Server
 	debug    *http.Server // nil without --debug-addr
@@ -94,6 +98,9 @@ func NewNode(cfg serveCmd, log *zap.Logger) (_ *Node, err error) {
 		return nil, err
 	}
 	n.sessions = sessions.New(sc, n.engine.Loops())
+	if n.api, err = api.New(n.apiConfig(sc.Policy)); err != nil {
+		return nil, fmt.Errorf("--api-key: %w", err)
+	}
 	n.web = n.newWeb()
 	if cfg.DebugAddr != "" {
 		n.debug = newDebug(cfg.DebugAddr)
@@ -122,6 +129,18 @@ func (n *Node) sessionsConfig() (c sessions.Config, err error) {
 	}
 	c.Proxies, err = limits.ParseProxies(cfg.TrustedProxies)
 	return c, err
+}
+
+func (n *Node) apiConfig(policy *channels.Namespaces) api.Config {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "hubbub"
+	}
+	return api.Config{
+		Keys: n.cfg.APIKeys, Sessions: n.sessions, Hub: n.hub, Relay: n.relay, Store: n.store, Reads: n.reads,
+		Epoch: n.store.Epoch(), Policy: policy, Log: n.log, Version: version, MaxData: n.cfg.MaxSize,
+		Name: fmt.Sprintf("%s %v", host, n.engine.Addr()),
+	}
 }
 
 // committed tells the relay of a batch. A failure is worth a line: it is the
@@ -219,8 +238,8 @@ func (n *Node) URL() string {
 	return "http://" + net.JoinHostPort(host, fmt.Sprint(addr.Port)) + "/"
 }
 
-// Stop ends the node gracefully: it stops being ready and accepting, answers
-// what was asked, closes its clients with 3001 over the drain time, stores
+// Stop ends the node gracefully: it stops being ready, answers what was asked,
+// closes its clients with 3001 over the drain time, stops accepting, stores
 // what is queued, and returns when every goroutine has ended.
 func (n *Node) Stop() error {
 	n.stop.Do(func() { n.ended = n.shutdown() })
@@ -229,13 +248,13 @@ func (n *Node) Stop() error {
 
 func (n *Node) shutdown() error {
 	n.log.Info("stopping", zap.Int("sessions", n.sessions.Connected()))
-	n.ready.Store(false)
-	n.engine.StopAccepting()
+	n.ready.Store(false) // from now on handshakes are refused, and /readyz says so
 	n.sessions.Drain(n.cfg.Drain)
 	deadline := time.Now().Add(n.cfg.Drain + 6*time.Second) // every answer takes at most 4 s, a close 5
 	for n.engine.Conns() > 0 && time.Now().Before(deadline) {
 		time.Sleep(10 * time.Millisecond)
 	}
+	n.engine.StopAccepting()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	err := n.direct.Close(ctx)

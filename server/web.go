@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/hubbub-chat/hubbub/netpoll"
+	"github.com/hubbub-chat/hubbub/server/api"
 	"github.com/hubbub-chat/hubbub/server/web"
 )
 
@@ -42,7 +43,12 @@ func (echo) Closed(*netpoll.Conn, uint16)                         {}
 func (n *Node) newWeb() *http.Server {
 	mux := http.NewServeMux()
 	mux.Handle("/", web.Handler())
+	mux.Handle(api.Prefix, n.api)
 	mux.Handle("GET /metrics", n.metrics.Handler())
+	mux.HandleFunc(webSocketPath, n.handBack)
+	if n.cfg.Echo {
+		mux.HandleFunc(echoPath, n.handBack)
+	}
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "alive") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		if n.ready.Load() {
@@ -58,6 +64,14 @@ func (n *Node) newWeb() *http.Server {
 		WriteTimeout:      30 * time.Second,
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    8 << 10,
+	}
+}
+
+// handBack is a WebSocket handshake on a connection that had an ordinary
+// request before.
+func (n *Node) handBack(w http.ResponseWriter, r *http.Request) {
+	if err := n.engine.HandBack(w, r); err != nil {
+		answer(w, http.StatusServiceUnavailable, err.Error())
 	}
 }
 

@@ -1,0 +1,166 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/hubbub-chat/hubbub/schema"
+	"github.com/hubbub-chat/hubbub/server/channels"
+	"github.com/hubbub-chat/hubbub/server/sessions"
+)
+
+// target is whose sessions an order is for: a user's, or one of them.
+type target struct {
+	User      string          `json:"user"`
+	Client    string          `json:"client"`
+	Session   string          `json:"session"`   // refused
+	Whitelist json.RawMessage `json:"whitelist"` // refused
+}
+
+func (t *target) check() error {
+	switch whitelist := strings.TrimSpace(string(t.Whitelist)); {
+	case t.User == "":
+		return schema.ErrBadRequest.Because("user is empty")
+	case len(t.User) > maxUser || len(t.Client) > maxUser:
+		return schema.ErrBadRequest.Because("user or client is longer than 255 bytes")
+	case t.Session != "":
+		return schema.ErrNotAvailable.Because("session is not supported: name a client")
+	case whitelist != "" && whitelist != "null" && whitelist != "[]":
+		return schema.ErrNotAvailable.Because("whitelist is not supported: name a client")
+	}
+	return nil
+}
+
+func (t *target) sessions() sessions.Target { return sessions.Target{User: t.User, Client: t.Client} }
+
+// order gives an order to the loops and waits until they have carried it out.
+func order(ctx context.Context, f func() error) pending {
+	failed, err := within(ctx, f)
+	if err == nil {
+		err = failed
+	}
+	return done(empty{}, err)
+}
+
+// subscribe makes a user's sessions members of a channel.
+type subscribe struct {
+	Channel string `json:"channel"`
+	target
+}
+
+func (s *subscribe) run(ctx context.Context, a *API) pending {
+	if err := s.check(); err != nil {
+		return done(nil, err)
+	}
+	if err := a.authorize(channels.Subscribe, s.Channel); err != nil {
+		return done(nil, err)
+	}
+	return order(ctx, func() error { return a.cfg.Sessions.Subscribe(s.sessions(), s.Channel) })
+}
+
+// unsubscribe takes a user's sessions out of a channel. An empty channel is
+// refused: it is more often forgotten than meant as all of them.
+type unsubscribe struct {
+	Channel string `json:"channel"`
+	target
+}
+
+func (u *unsubscribe) run(ctx context.Context, a *API) pending {
+	if err := u.check(); err != nil {
+		return done(nil, err)
+	}
+	if err := a.authorize(channels.Subscribe, u.Channel); err != nil {
+		return done(nil, err)
+	}
+	return order(ctx, func() error { a.cfg.Sessions.Unsubscribe(u.sessions(), u.Channel); return nil })
+}
+
+// disconnect closes a user's sessions.
+type disconnect struct {
+	target
+	Disconnect *closing `json:"disconnect"`
+}
+
+// closing is the close that clients get to see.
+type closing struct {
+	Code   int64  `json:"code"`
+	Reason string `json:"reason"`
+}
+
+// maxReason is what fits a close frame, in bytes (RFC 6455, 5.5).
+const maxReason = 123
+
+// close returns the close, that which keeps SDKs away where nothing else is
+// asked for.
+func (c *closing) close() (schema.Close, error) {
+	cl := schema.CloseForceNoReconnect
+	if c == nil {
+		return cl, nil
+	}
+	if c.Code != 0 {
+		if c.Code < 3000 || c.Code > 4999 {
+			return cl, schema.ErrBadRequest.Because("the code of a disconnect is between 3000 and 4999")
+		}
+		cl = schema.Close{Code: uint16(c.Code), Reason: "disconnected by the server"}
+	}
+	if c.Reason != "" {
+		if len(c.Reason) > maxReason || !utf8.ValidString(c.Reason) {
+			return cl, schema.ErrBadRequest.Because("the reason of a disconnect is longer than 123 bytes")
+		}
+		if json.Valid([]byte(c.Reason)) { // the JavaScript SDK would read codes out of it
+			return cl, schema.ErrBadRequest.Because("the reason of a disconnect looks like JSON")
+		}
+		cl.Reason = c.Reason
+	}
+	return cl, nil
+}
+
+func (d *disconnect) run(ctx context.Context, a *API) pending {
+	if err := d.check(); err != nil {
+		return done(nil, err)
+	}
+	cl, err := d.Disconnect.close()
+	if err != nil {
+		return done(nil, err)
+	}
+	return order(ctx, func() error { a.cfg.Sessions.Disconnect(d.sessions(), cl); return nil })
+}
+
+// refresh changes when a user's sessions expire. Those that have are closed:
+// SDKs come back with a new token.
+type refresh struct {
+	target
+	Expired  bool  `json:"expired"`
+	ExpireAt int64 `json:"expire_at"` // Unix seconds, 0 for never
+}
+
+func (r *refresh) run(ctx context.Context, a *API) pending {
+	if err := r.check(); err != nil {
+		return done(nil, err)
+	}
+	if r.ExpireAt < 0 || r.ExpireAt > 1<<40 {
+		return done(nil, schema.ErrBadRequest.Because("expire_at is not a time in Unix seconds"))
+	}
+	return order(ctx, func() error {
+		if r.Expired {
+			a.cfg.Sessions.Disconnect(r.sessions(), schema.CloseExpired)
+		} else {
+			a.cfg.Sessions.Refresh(r.sessions(), r.ExpireAt)
+		}
+		return nil
+	})
+}
+
+// rpc calls a method of the server's own, of which there is none yet.
+type rpc struct {
+	Method string `json:"method"`
+}
+
+func (r *rpc) run(context.Context, *API) pending {
+	if r.Method == "" || len(r.Method) > maxUser {
+		return done(nil, schema.ErrBadRequest.Because("method is empty or longer than 255 bytes"))
+	}
+	return done(nil, schema.ErrNotAvailable.Because("no such rpc method"))
+}
