@@ -145,6 +145,7 @@ func (s *Shard) Join(r *Room, f Form, m *Member, peer Peer) (position uint64, ok
 		r.mu.Unlock()
 		s.Drain() // deliver posts with mu held: it is all there
 		r.mu.Lock()
+		p = r.parts[s.slot(f)] // its last member may have been too slow
 	}
 	if p == nil {
 		// From here on deliver posts to the part; what came before is

@@ -191,4 +191,4 @@ func (e *Engine) pick() *Loop {
 	return e.loops[int(e.next.Add(1))%len(e.loops)]
 }
 
-var errNotTCP = errors.New("not a TCP listener")
+var errNotTCP = errors.New("not TCP")

@@ -120,6 +120,11 @@ func (ln *lane) answerHistory(t ticket, list []*schema.Message, top uint64, err 
 		ln.fail(w.session, w.id, schema.ErrInternal)
 		return
 	}
+	if w.session.conn.Queued() > pageBytes {
+		// It would be closed as slow for what it has asked for.
+		ln.fail(w.session, w.id, schema.ErrTooManyRequests.Because("read the pages you have asked for first"))
+		return
+	}
 	pubs := make([]*protocol.Publication, len(list))
 	for i, m := range list {
 		pubs[i] = schema.Publication(m)
