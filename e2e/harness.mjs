@@ -2,14 +2,15 @@
 // waiting with a limit. Processes end by their own pid; temporary directories and
 // sockets are gone at the end, also when a test failed.
 
-import { spawn } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { Centrifuge } from 'centrifuge';
 import WebSocket from 'ws';
 
@@ -66,18 +67,36 @@ export async function freePort() {
 const running = new Set(); // child processes, for the case that this process dies first
 process.on('exit', () => running.forEach((child) => child.kill('SIGKILL')));
 
+// The surroundings are not to configure the server under test.
+const cleanEnv = () => Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('HUBBUB_')));
+
+// makeToken signs one with `hubbub token`, given its flags.
+export async function makeToken(key, ...flags) {
+  const { stdout } = await promisify(execFile)(BINARY, ['token', ...flags], {
+    env: { ...cleanEnv(), HUBBUB_TOKEN_KEY: key }, timeout: START_MS,
+  });
+  return stdout.trim();
+}
+
 // A server on one port and one data directory for its whole life, over any number of processes.
 export class Server {
   port;
   data;
   #child;
+  #env;
   #output = '';
 
-  static async start() {
+  // start takes settings as environment variables, and what --config says.
+  static async start({ env = {}, config } = {}) {
     if (!existsSync(BINARY)) throw new Error(`no server at ${BINARY}: run "make build", or set HUBBUB_BIN`);
     const server = new Server();
     server.port = await freePort();
     server.data = mkdtempSync(path.join(tmpdir(), 'hubbub-e2e-'));
+    server.#env = { ...env };
+    if (config) {
+      server.#env.HUBBUB_CONFIG = path.join(server.data, 'namespaces.json');
+      writeFileSync(server.#env.HUBBUB_CONFIG, JSON.stringify(config));
+    }
     await server.restart();
     return server;
   }
@@ -88,8 +107,7 @@ export class Server {
   async restart() {
     const child = spawn(BINARY, ['serve', '--addr', `127.0.0.1:${this.port}`, '--data', this.data], {
       stdio: ['ignore', 'pipe', 'pipe'],
-      // The surroundings are not to configure the server under test.
-      env: Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('HUBBUB_'))),
+      env: { ...cleanEnv(), ...this.#env },
     });
     this.#child = child;
     running.add(child);
