@@ -56,15 +56,16 @@ func runTests(m *testing.M) int {
 type server struct {
 	t     testing.TB
 	data  string
+	env   []string // settings, as NAME=value
 	proxy *proxy
 
 	cmd    *exec.Cmd
 	stderr bytes.Buffer
 }
 
-func startServer(t testing.TB) *server {
+func startServer(t testing.TB, env ...string) *server {
 	t.Helper()
-	s := &server{t: t, data: t.TempDir(), proxy: startProxy(t)}
+	s := &server{t: t, data: t.TempDir(), env: env, proxy: startProxy(t)}
 	s.run()
 	t.Cleanup(s.kill)
 	return s
@@ -75,6 +76,7 @@ func (s *server) run() {
 	s.t.Helper()
 	s.stderr.Reset()
 	s.cmd = exec.Command(binary, "serve", "--addr=127.0.0.1:0", "--data="+s.data, "--drain=100ms")
+	s.cmd.Env = append(os.Environ(), s.env...)
 	s.cmd.Stderr = &s.stderr
 	out, err := s.cmd.StdoutPipe()
 	if err != nil {
