@@ -289,6 +289,8 @@ func (c *client) checkReply(raw []byte, r *protocol.Reply) error {
 	switch {
 	case r.Push != nil && r.Push.Pub != nil:
 		return c.see(r.Push.Channel, []*protocol.Publication{r.Push.Pub})
+	case r.Push != nil && (r.Push.Subscribe != nil || r.Push.Unsubscribe != nil || r.Push.Refresh != nil || r.Push.Join != nil || r.Push.Leave != nil):
+		return nil
 	case r.Push != nil:
 		return fmt.Errorf("an unknown push: %s", raw)
 	case r.Id == 0:

@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"unicode/utf8"
 
 	"github.com/hubbub-chat/hubbub/schema"
@@ -44,6 +46,13 @@ var methods = map[string]func() request{
 	"channels":       func() request { return new(channelList) },
 	"info":           func() request { return new(info) },
 	"rpc":            func() request { return new(rpc) },
+}
+
+// Methods are the names of all methods, sorted.
+func Methods() []string {
+	names := append(slices.Collect(maps.Keys(methods)), batchMethod)
+	slices.Sort(names)
+	return names
 }
 
 // decode reads a body: one JSON object. Unknown fields are ignored.
