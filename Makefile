@@ -40,6 +40,7 @@ fuzz: ## every decoder, for FUZZTIME each
 e2e: build ## the real SDKs and a real browser against the binary
 	HUBBUB_BIN=$(CURDIR)/bin/hubbub $(GO) -C e2e/go test -count=1 -timeout 300s ./...
 	HUBBUB_BIN=$(CURDIR)/bin/hubbub ./e2e/run
+	HUBBUB_BIN=$(CURDIR)/bin/hubbub ./e2e/python/run
 
 bench: build ## Go benchmarks and loadgen scenarios, with a table at the end
 	./scripts/bench
