@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -169,6 +170,46 @@ func TestAPISkipHistory(t *testing.T) {
 		t.Errorf("it was kept: %v", r)
 	}
 	b.h.ledger = newLedger()
+}
+
+// Who is taken out of a channel while its token's connect is not yet answered
+// is not told that it is in it.
+func TestAPIUnsubscribeConnecting(t *testing.T) {
+	b := startAPI(t, withTokens)
+	bob := b.user(schema.JSON, "bob")
+	bob.subscribe("known") // its end is in memory: alice is in at once
+	release, held := make(chan struct{}), make(chan struct{}, 4)
+	for range cap(held) { // all readers, so that the other channels stay unknown
+		if !b.h.node.reads.Do(func(context.Context) { held <- struct{}{}; <-release }) {
+			t.Fatal("the readers are busy")
+		}
+	}
+	for range cap(held) {
+		<-held
+	}
+	token, err := makeToken(t, time.Now(), "--token-key", testSecret, "--user", "alice", "--channels", "known,unknown,other")
+	if err != nil {
+		t.Fatal(err)
+	}
+	alice := b.h.dial(schema.JSON)
+	connect := &protocol.Command{Connect: &protocol.ConnectRequest{Token: token}}
+	alice.send(connect)
+	eventually(t, "alice is in the room", func() bool {
+		return len(b.ok("presence", `{"channel":"known"}`)["presence"].(map[string]any)) == 2
+	})
+	b.ok("unsubscribe", `{"user":"alice","channel":"known"}`)
+	b.ok("unsubscribe", `{"user":"alice","channel":"unknown"}`)
+	close(release)
+	r, err := alice.tryReply(connect.Id)
+	if err != nil || r.Connect == nil || len(r.Connect.Subs) != 1 || r.Connect.Subs["other"] == nil || len(alice.pushes) > 0 {
+		t.Fatalf("%v, %v, %v; want to be in other alone", r, alice.pushes, err)
+	}
+	b.ok("publish", `{"channel":"known","data":1}`)
+	b.ok("publish", `{"channel":"unknown","data":2}`)
+	b.ok("publish", `{"channel":"other","data":3}`)
+	if p := alice.push("other"); string(p.Data) != "3" {
+		t.Errorf("got %v", p)
+	}
 }
 
 // A removed member receives nothing afterwards: while a room is published to

@@ -201,6 +201,16 @@ func (c *connecting) joined(channel string, r *protocol.SubscribeResult) {
 	}
 }
 
+// evicted takes a channel out of the connect's answer.
+func (c *connecting) evicted(sub *subscription, channel string) {
+	if c.subs[channel] == nil {
+		c.session.lane().cancel(c.session, sub) // it counts as one that could not be joined
+		return
+	}
+	delete(c.subs, channel)
+	c.session.drop(sub) // without a leave: nobody was told that it came
+}
+
 // later keeps what came behind the connect.
 func (c *connecting) later(frame []byte) {
 	if len(frame) == 0 {

@@ -161,6 +161,10 @@ func (s *session) evict(sub *subscription, code uint32, reason string) {
 		return
 	}
 	channel := ln.channel(sub)
+	if c := ln.connecting[s]; c != nil {
+		c.evicted(sub, channel) // the connect's reply will not name it: there is nobody to tell yet
+		return
+	}
 	ln.cancel(s, sub)
 	ln.reply(s, &protocol.Reply{Push: &protocol.Push{
 		Channel: channel, Unsubscribe: &protocol.Unsubscribe{Code: code, Reason: reason},
