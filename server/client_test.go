@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"reflect"
@@ -220,7 +221,7 @@ func (c *client) next() ([]byte, *protocol.Reply, error) {
 
 // readFrame reads one frame. It reports whether that was a WebSocket ping.
 func (c *client) readFrame() (ping bool, err error) {
-	f, err := ws.ReadFrame(c.r)
+	f, err := readFrame(c.r)
 	if err != nil {
 		if timedOut(err) {
 			return false, err
@@ -394,3 +395,14 @@ func (c *client) tryPush() (*protocol.Push, error) {
 }
 
 func (c *client) cut() { _ = c.conn.Close() }
+
+// readFrame reads one frame of the server, whose lengths can be believed.
+func readFrame(r io.Reader) (ws.Frame, error) {
+	h, err := ws.ReadHeader(r)
+	if err != nil {
+		return ws.Frame{}, err
+	}
+	payload := make([]byte, h.Length)
+	_, err = io.ReadFull(r, payload)
+	return ws.Frame{Header: h, Payload: payload}, err
+}
