@@ -28,7 +28,7 @@ func readDocument(t *testing.T, name string) document {
 	if err := yaml.Unmarshal(text, &tree); err != nil {
 		t.Fatal(err)
 	}
-	asJSON, err := json.Marshal(tree)
+	asJSON, err := json.Marshal(stringKeys(tree))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,6 +37,27 @@ func readDocument(t *testing.T, name string) document {
 		t.Fatal(err)
 	}
 	return d
+}
+
+// stringKeys makes of YAML's maps those of JSON: 3000 is a key there.
+func stringKeys(v any) any {
+	switch v := v.(type) {
+	case map[any]any:
+		object := make(map[string]any, len(v))
+		for key, value := range v {
+			object[fmt.Sprint(key)] = stringKeys(value)
+		}
+		return object
+	case map[string]any:
+		for key, value := range v {
+			v[key] = stringKeys(value)
+		}
+	case []any:
+		for i, value := range v {
+			v[i] = stringKeys(value)
+		}
+	}
+	return v
 }
 
 // at follows keys and references. It returns nil where there is nothing.
@@ -154,6 +175,7 @@ func within(s map[string]any, low, high string, n float64) bool {
 // that is not documented.
 func TestOpenAPI(t *testing.T) {
 	d := readDocument(t, "../docs/openapi.yaml")
+	d.checkReferences(t, map[string]any(d), "")
 	b := startAPI(t)
 	paths, _ := d["paths"].(map[string]any)
 	var documented []string
