@@ -9,7 +9,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 PACKAGES    := ./schema/... ./netpoll/... ./fanout/... ./sink/... ./server/... ./loadgen/...
 FUZZTIME    ?= 10s
 
-.PHONY: help run build check test unit race fuzz e2e bench clean
+.PHONY: help run build check test unit race fuzz e2e bench autobahn clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -44,6 +44,9 @@ e2e: build ## the real SDKs and a real browser against the binary
 
 bench: build ## Go benchmarks and loadgen scenarios, with a table at the end
 	./scripts/bench
+
+autobahn: build ## the Autobahn conformance suite against /echo, where it can be had
+	./scripts/autobahn
 
 clean:
 	rm -rf bin

@@ -26,7 +26,7 @@ var version = "dev"
 type cli struct {
 	Serve   serveCmd         `cmd:"" default:"withargs" help:"Run a node (the default)."`
 	Token   tokenCmd         `cmd:"" help:"Make a signed token, for trying."`
-	Version kong.VersionFlag `help:"Print the version and exit."`
+	Version kong.VersionFlag `env:"-" help:"Print the version and exit."`
 }
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
