@@ -318,7 +318,7 @@ func TestSlowMemberIsClosedAndOthersAreNot(t *testing.T) {
 func TestCongestedRoomRefuses(t *testing.T) {
 	w := newWorld(t, Config{LogBytes: 10_000}, 1)
 	room := w.open("lobby")
-	for range 3 * writesPerTurn { // a pass takes three turns
+	for range 3 * w.hub.cfg.WritesPerTurn { // a pass takes three turns
 		w.join(0, room, &fakePeer{window: -1})
 	}
 	body := `"` + string(bytes.Repeat([]byte("x"), 3000)) + `"`
@@ -359,7 +359,7 @@ type modelMember struct {
 }
 
 func model(t *testing.T, r *rand.Rand) {
-	w := newWorld(t, Config{LogBytes: 4000}, 2)
+	w := newWorld(t, Config{LogBytes: 4000, WritesPerTurn: 1 + r.IntN(5)}, 2)
 	rooms := []string{"a", "b"}
 	var members []*modelMember
 	for range 400 {

@@ -29,6 +29,7 @@ type Reads interface {
 type Config struct {
 	LogBytes       int           // unwritten bytes of a room on one loop; default 1 MiB
 	InboxBytes     int           // bytes before one loop; above it publishes are refused; default 64 MiB
+	WritesPerTurn  int           // of a loop's turn, before it reads again; default 256
 	RecentMessages int           // newest messages of a room kept in memory; default 100
 	RecentBytes    int           // and their bytes; default 256 KiB
 	Forget         time.Duration // how long a room without members stays in memory; default 60 s
@@ -42,6 +43,7 @@ func (c *Config) setDefaults() {
 	}
 	def(&c.LogBytes, 1<<20)
 	def(&c.InboxBytes, 64<<20)
+	def(&c.WritesPerTurn, 256)
 	def(&c.RecentMessages, 100)
 	def(&c.RecentBytes, 256<<10)
 	if c.Forget <= 0 {

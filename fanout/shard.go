@@ -57,7 +57,6 @@ type item struct {
 }
 
 const (
-	writesPerTurn = 256 // then the loop reads again
 	maxKeptBuffer = 64 << 10
 	maxBuffers    = 64
 )
@@ -78,7 +77,7 @@ func (s *Shard) post(p *part, offset uint64, m *payload) {
 // loop's turn hook.
 func (s *Shard) Turn() bool {
 	s.Drain()
-	budget, n := writesPerTurn, 0
+	budget, n := s.hub.cfg.WritesPerTurn, 0
 	for ; n < len(s.dirty) && budget > 0; n++ {
 		p := s.dirty[n]
 		var clean bool
