@@ -112,6 +112,24 @@ func (w *world) settle() {
 	}
 }
 
+// checkCursors fails the test when a member's cursor does not point into its
+// part's log.
+func (w *world) checkCursors() {
+	for _, r := range w.hub.rooms {
+		for _, p := range r.parts {
+			if p == nil {
+				continue
+			}
+			for i, m := range p.members {
+				if m.cursor < p.log.base || m.cursor > p.log.end() || int(m.index) != i {
+					w.t.Fatalf("member %d of %d (index %d) stands at %d, the log is [%d, %d); at %d lowest %d began %d dirty %v paused %v blocked %v",
+						i, len(p.members), m.index, m.cursor, p.log.base, p.log.end(), p.at, p.lowest, p.began, p.dirty, m.paused, m.peer.Blocked())
+				}
+			}
+		}
+	}
+}
+
 func (w *world) open(name string) *Room {
 	var room *Room
 	w.hub.Open(name, func(r *Room, err error) {
@@ -363,6 +381,7 @@ func model(t *testing.T, r *rand.Rand) {
 	rooms := []string{"a", "b"}
 	var members []*modelMember
 	for range 400 {
+		w.checkCursors()
 		room := rooms[r.IntN(len(rooms))]
 		switch op := r.IntN(20); {
 		case op < 7:

@@ -82,7 +82,9 @@ func (p *part) remove(m *Member) {
 		i = p.at
 	}
 	end := len(p.members) - 1
-	p.place(i, p.members[end])
+	if i < end { // else the last place is the one that is free
+		p.place(i, p.members[end])
+	}
 	p.members[end] = nil
 	p.members = p.members[:end]
 	m.part = nil
