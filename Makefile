@@ -27,12 +27,13 @@ check: ## the fast inner loop: format, vet, staticcheck, unit tests; needs Go al
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$unformatted" ] || { echo "gofmt: $$unformatted"; exit 1; }
 	$(GO) vet ./...
 	$(GO) run $(STATICCHECK) ./...
-	$(GO) test -timeout 300s $(PACKAGES)
+	$(GO) test $(TESTFLAGS) -timeout 300s $(PACKAGES)
 
-test: check race fuzz e2e ## everything
+test: TESTFLAGS = -count=1
+test: check race fuzz e2e ## everything, nothing of it from a cache of results
 
 race: ## the tests again, with the race detector
-	$(GO) test -race -timeout 600s $(PACKAGES)
+	$(GO) test -race -count=1 -timeout 600s $(PACKAGES)
 
 fuzz: ## every decoder, for FUZZTIME each
 	./scripts/fuzz $(FUZZTIME)

@@ -10,7 +10,8 @@ type pacer struct {
 	count int64   // events in all
 }
 
-// at is when event k is due, counted from the beginning.
+// at is when event k is due, counted from the beginning: within 292 years,
+// where time.Duration ends.
 func (p pacer) at(k int64) time.Duration {
 	return time.Duration(float64(k) * float64(time.Second) / p.rate)
 }
