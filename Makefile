@@ -7,7 +7,7 @@ SOURCES  := $(shell find . -name '*.go' -not -path './e2e/*') $(shell find serve
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 PACKAGES    := ./schema/... ./netpoll/... ./fanout/... ./sink/... ./server/... ./loadgen/...
-FUZZTIME    ?= 10s
+FUZZTIME    ?= 5s
 
 .PHONY: help run build check test unit race fuzz e2e bench autobahn clean
 
