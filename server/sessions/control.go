@@ -18,29 +18,6 @@ type Target struct {
 	Client string // one session; empty for all
 }
 
-// each calls f for the sessions of a target, on their loops, and done when all
-// loops have answered, on one of them. It goes through all sessions: orders are
-// rare, and an index by user would cost every session.
-func (all *Sessions) each(t Target, f func(*session), done func()) {
-	var wg sync.WaitGroup
-	wg.Add(len(all.lanes))
-	for _, ln := range all.lanes {
-		ln.loop.Post(func() {
-			defer wg.Done()
-			ln.loop.Each(func(c *netpoll.Conn) {
-				s, ok := c.Handler().(*session)
-				if ok && s.connected() && s.is(t) {
-					f(s)
-				}
-			})
-		})
-	}
-	go func() { // ends when the loops have run what was posted
-		wg.Wait()
-		done()
-	}()
-}
-
 func (s *session) is(t Target) bool {
 	var user bool
 	if s.who != nil && s.who.user != "" {
@@ -52,12 +29,32 @@ func (s *session) is(t Target) bool {
 	return user && (t.Client == "" || t.Client == s.clientID())
 }
 
-// order runs f for the sessions of a target and returns when it has run.
-// Never call it on a loop.
+// order runs f for the sessions of a target, on their loops, and returns when
+// it has run. It goes through all sessions: orders are rare, and an index by
+// user would cost every session. Never call it on a loop.
 func (all *Sessions) order(t Target, f func(*session)) {
-	finished := make(chan struct{})
-	all.each(t, f, func() { close(finished) })
-	<-finished
+	var wg sync.WaitGroup
+	for _, ln := range all.lanes {
+		wg.Add(1)
+		ln.loop.Post(func() {
+			defer wg.Done()
+			ln.each(func(s *session) {
+				if s.is(t) {
+					f(s)
+				}
+			})
+		})
+	}
+	wg.Wait()
+}
+
+// each calls f for the lane's connected sessions. On the loop only.
+func (ln *lane) each(f func(*session)) {
+	ln.loop.Each(func(c *netpoll.Conn) {
+		if s, ok := c.Handler().(*session); ok && s.connected() {
+			f(s)
+		}
+	})
 }
 
 // Disconnect closes the sessions of a target. What was queued for them before
@@ -127,8 +124,8 @@ func (all *Sessions) Presence(channel string) (map[string]*protocol.ClientInfo, 
 	clients := make(map[string]*protocol.ClientInfo)
 	all.visit(channel, func(s *session) {
 		if len(clients) <= all.cfg.PresenceLimit {
-			id := s.clientID()
-			clients[id] = &protocol.ClientInfo{User: s.user(), Client: id, ConnInfo: s.info()}
+			info := s.clientInfo()
+			clients[info.Client] = info
 		}
 	})
 	return clients, len(clients) <= all.cfg.PresenceLimit

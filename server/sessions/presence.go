@@ -17,8 +17,8 @@ func (s *session) presence(id uint32, channel string) {
 	clients := make(map[string]*protocol.ClientInfo)
 	s.visit(id, channel, func(other *session) {
 		if len(clients) <= limit {
-			client := other.clientID()
-			clients[client] = &protocol.ClientInfo{User: other.user(), Client: client, ConnInfo: other.info()}
+			info := other.clientInfo()
+			clients[info.Client] = info
 		}
 	}, func() (*protocol.Reply, error) {
 		if len(clients) > limit {

@@ -234,3 +234,8 @@ func (s *session) info() []byte {
 	}
 	return s.who.info
 }
+
+// clientInfo is what others see of the client.
+func (s *session) clientInfo() *protocol.ClientInfo {
+	return &protocol.ClientInfo{User: s.user(), Client: s.clientID(), ConnInfo: s.info()}
+}

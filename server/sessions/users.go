@@ -1,10 +1,6 @@
 package sessions
 
-import (
-	"sync"
-
-	"github.com/hubbub-chat/hubbub/netpoll"
-)
+import "sync"
 
 // Users counts the users of all sessions on this node; each guest is one. It
 // goes through all of them. Never call it on a loop.
@@ -18,19 +14,23 @@ func (all *Sessions) Users() int {
 	for _, ln := range all.lanes {
 		wg.Add(1)
 		ln.loop.Post(func() {
-			defer wg.Done()
-			mu.Lock()
-			defer mu.Unlock()
-			ln.loop.Each(func(c *netpoll.Conn) {
-				s, ok := c.Handler().(*session)
-				switch {
-				case !ok || !s.connected():
-				case s.who == nil || s.who.user == "":
-					guests++
-				default:
-					names[s.who.user] = struct{}{}
+			here, known := 0, []string(nil) // no loop waits while another counts
+			ln.each(func(s *session) {
+				if s.who == nil || s.who.user == "" {
+					here++
+				} else {
+					known = append(known, s.who.user)
 				}
 			})
+			go func() { // ends when the names are added
+				defer wg.Done()
+				mu.Lock()
+				defer mu.Unlock()
+				guests += here
+				for _, name := range known {
+					names[name] = struct{}{}
+				}
+			}()
 		})
 	}
 	wg.Wait()
