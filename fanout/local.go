@@ -28,21 +28,27 @@ type Local struct {
 	hub   *Hub
 	log   Log
 	now   func() time.Time
+	keys  *keys
 	mints map[*Room]uint64 // the batch's rooms and their newest offset; owned by the committing goroutine
 }
 
 // NewLocal makes a relay on a hub. Wire Mint and Committed to the log before
 // the first Publish.
 func NewLocal(h *Hub, log Log) *Local {
-	return &Local{hub: h, log: log, now: time.Now, mints: make(map[*Room]uint64)}
+	return &Local{hub: h, log: log, now: time.Now, keys: newKeys(time.Now), mints: make(map[*Room]uint64)}
 }
 
-// Publish accepts a message or returns ErrOverloaded or the log's error. done
-// is called once the message is durable and on its way to the members, or
-// with what kept it from that. Publish never blocks.
+// Publish accepts a message or returns ErrOverloaded, ErrKeyReused or the
+// log's error. done is called once: when the message is durable and on its
+// way to the members, with m.Offset set; with a Duplicate, perhaps before
+// Publish returns, when it was so already under the same key; or with what
+// kept it from that. Publish never blocks.
 func (l *Local) Publish(m *schema.Message, done func(error)) error {
 	if err := l.hub.admit(m.Room); err != nil {
 		return err
+	}
+	if m.Key != "" {
+		return l.keys.publish(m, done, l.log.Submit)
 	}
 	return l.log.Submit(m, done)
 }

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/hubbub-chat/hubbub/schema"
 	"github.com/hubbub-chat/hubbub/server/api"
 	"github.com/hubbub-chat/hubbub/server/auth"
@@ -363,15 +365,31 @@ func TestAPIBatch(t *testing.T) {
 // A repeated message is stored once.
 func TestAPIIdempotency(t *testing.T) {
 	b := startAPI(t)
-	for range 3 {
-		b.ok("publish", `{"channel":"a","data":1,"idempotency_key":"k"}`)
+	c := b.h.client(schema.JSON)
+	c.subscribe("a")
+	first := b.ok("publish", `{"channel":"a","data":1,"idempotency_key":"k"}`)
+	for range 2 { // neither stored nor delivered, and answered like the first
+		if again := b.ok("publish", `{"channel":"a","data":1,"idempotency_key":"k"}`); !cmp.Equal(again, first) {
+			t.Errorf("the retry was answered %v, the first %v", again, first)
+		}
 	}
+	b.fails("publish", `{"channel":"a","data":2,"idempotency_key":"k"}`, 107)
 	b.ok("publish", `{"channel":"a","data":2,"idempotency_key":"l"}`)
+	b.ok("publish", `{"channel":"b","data":3,"idempotency_key":"k"}`) // a channel has its own keys
+	for _, want := range []string{"1", "2"} {
+		if p := c.push("a"); string(p.Data) != want {
+			t.Errorf("a member got %v, want %s", p, want)
+		}
+	}
+
+	// The memory of keys does not outlive the node; the store's does.
+	b.h.restart()
+	b.ok("publish", `{"channel":"a","data":1,"idempotency_key":"k"}`)
 	b.h.restart()
 	if pubs := b.ok("history", `{"channel":"a","limit":10}`)["publications"].([]any); len(pubs) != 2 {
 		t.Errorf("stored: %v", pubs)
 	}
-	b.h.ledger = newLedger() // it wants an unbroken chain, and the duplicates are hidden in it
+	b.h.ledger = newLedger() // it wants an unbroken chain, and the duplicate is hidden in it
 }
 
 // Keys do not print, and a bad one ends the start with one line without it.

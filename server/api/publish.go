@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/hubbub-chat/hubbub/fanout"
 	"github.com/hubbub-chat/hubbub/schema"
 	"github.com/hubbub-chat/hubbub/server/channels"
 )
@@ -84,7 +85,11 @@ func (a *API) publish(ctx context.Context, channel string, p *publication, data 
 	return func() (any, error) {
 		select {
 		case err := <-stored:
-			if err != nil {
+			var before fanout.Duplicate
+			switch {
+			case errors.As(err, &before): // sent before with this key: the answer is the same
+				return published{before.Offset, a.cfg.Epoch}, nil
+			case err != nil:
 				return nil, err
 			}
 			return published{m.Offset, a.cfg.Epoch}, nil

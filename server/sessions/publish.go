@@ -3,6 +3,7 @@ package sessions
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"time"
 
 	"github.com/centrifugal/protocol"
@@ -31,8 +32,16 @@ func (s *session) publish(id uint32, req *protocol.PublishRequest) {
 		ln.loop.Post(func() { ln.published(t, m.Room, took, err) })
 	})
 	if err != nil {
-		ln.published(t, m.Room, 0, schema.ErrTooManyRequests.Because("the server has too much to do"))
+		ln.published(t, m.Room, 0, refused(err))
 	}
+}
+
+// refused is what a client is told of a message that the relay did not take.
+func refused(err error) error {
+	if coded := (*schema.Error)(nil); errors.As(err, &coded) {
+		return coded
+	}
+	return schema.ErrTooManyRequests.Because("the server has too much to do")
 }
 
 // event delivers a message that nobody keeps.

@@ -21,8 +21,12 @@ import (
 
 // Relay orders messages and makes them durable.
 type Relay interface {
-	// Publish never blocks. done is called on another goroutine when the
-	// message is durable and on its way to the members, or cannot be.
+	// Publish never blocks. done is called when the message is durable and on
+	// its way to the members, or cannot be: once, on another goroutine, or
+	// before Publish returns. A message with a Key that its User has used in
+	// the room before is neither stored nor delivered: done gets a
+	// fanout.Duplicate, or Publish returns fanout.ErrKeyReused when it was
+	// another message.
 	Publish(m *schema.Message, done func(error)) error
 }
 
