@@ -45,8 +45,9 @@ func newWorld(t testing.TB, cfg Config, loops int) *world {
 		w.loops = append(w.loops, l)
 		ls = append(ls, l)
 	}
-	w.hub = NewHub(cfg, w, w, ls)
-	w.relay = NewLocal(w.hub, w)
+	rooms := NewStored(w, w, "epoch")
+	w.hub = NewHub(cfg, rooms, ls)
+	w.relay = NewLocal(w.hub, rooms, w)
 	return w
 }
 
@@ -170,6 +171,7 @@ type fakePeer struct {
 	slow    bool
 	got     []byte
 	sends   int
+	reset   int // times it was told that the room has another history
 }
 
 func (p *fakePeer) Send(b []byte) int {
@@ -195,6 +197,7 @@ func (p *fakePeer) Send(b []byte) int {
 }
 func (p *fakePeer) Blocked() bool { return p.blocked }
 func (p *fakePeer) TooSlow()      { p.slow = true }
+func (p *fakePeer) Reset(*Member) { p.reset++ }
 
 // offsets returns the offsets of the publications that arrived.
 func (p *fakePeer) offsets(t testing.TB) []uint64 {
@@ -304,6 +307,54 @@ func TestOpenFillsFromTheStore(t *testing.T) {
 	}
 	if list, ok := w.open("empty").Before(1<<60, 3); ok && len(list) > 0 {
 		t.Errorf("an empty room has %v", list)
+	}
+}
+
+func TestResetRoom(t *testing.T) {
+	w := newWorld(t, Config{}, 2)
+	room := w.open("lobby")
+	old := []*fakePeer{{window: -1}, {window: -1}, {window: 100}}
+	m, _ := w.join(0, room, old[0])
+	w.join(1, room, old[1])
+	w.join(0, room, old[2])
+	w.publish("lobby", `1`)
+	w.commit()
+	if m.Epoch() != "epoch" {
+		t.Errorf("a member's epoch is %q", m.Epoch())
+	}
+	newest := &schema.Message{Room: "lobby", Prev: 5, Offset: 1 << 60, Data: []byte(`2`)}
+	room.Reset(Snapshot{Epoch: "another", Last: newest.Offset, Newest: []*schema.Message{newest}})
+	again := &fakePeer{window: -1}
+	n, position := w.join(0, room, again) // before the loops have turned
+	if n.Epoch() != "another" || position != newest.Offset {
+		t.Errorf("who joins after the reset is at %d in %q", position, n.Epoch())
+	}
+	w.settle()
+	next := &schema.Message{Room: "lobby", Prev: newest.Offset, Offset: newest.Offset + 1, Data: []byte(`3`)}
+	w.hub.Deliver([]*schema.Message{next})
+	w.settle()
+	for i, p := range old {
+		if p.reset != 1 {
+			t.Errorf("old member %d was told %d times", i, p.reset)
+		}
+		for _, offset := range p.offsets(t) {
+			if offset >= newest.Offset {
+				t.Errorf("old member %d got %d of the new history", i, offset)
+			}
+		}
+	}
+	if got := again.offsets(t); len(got) != 1 || got[0] != next.Offset || again.reset != 0 {
+		t.Errorf("the new member got %v and %d resets", got, again.reset)
+	}
+	if s := w.hub.Stats(); s.Members != 1 {
+		t.Errorf("%d members are left", s.Members)
+	}
+	if list, ok := room.After(newest.Prev, next.Offset); !ok || len(list) != 2 {
+		t.Errorf("the recent list has %v, %v", list, ok)
+	}
+	n.Leave()
+	if !room.empty() {
+		t.Error("a part is left")
 	}
 }
 
@@ -487,6 +538,7 @@ type sinkPeer struct{ bytes int }
 func (p *sinkPeer) Send(b []byte) int { p.bytes += len(b); return len(b) }
 func (p *sinkPeer) Blocked() bool     { return false }
 func (p *sinkPeer) TooSlow()          {}
+func (p *sinkPeer) Reset(*Member)     {}
 
 // fill joins n members to a room of one shard.
 func fill(t testing.TB, n int) (*part, *sinkPeer) {

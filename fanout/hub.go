@@ -10,19 +10,22 @@ import (
 	"github.com/hubbub-chat/hubbub/schema"
 )
 
-// Store is where rooms come from that are not in memory.
-type Store interface {
-	// Last returns the room's highest offset, 0 when it has none.
-	Last(ctx context.Context, room string) (uint64, error)
-	// Before returns messages with offset < before (0: the newest), newest
-	// first, up to limit and about maxBytes.
-	Before(ctx context.Context, room string, before uint64, limit, maxBytes int) ([]*schema.Message, error)
+// Source is where rooms come from that are not in memory.
+type Source interface {
+	// Open finds out where a room stands, calls its Fill, and then done, on
+	// any goroutine. From then on, until Close, it sees to it that everything
+	// new in the room is delivered. It never blocks.
+	Open(r *Room, done func(error))
+	// Close says that the hub has forgotten a room. It must neither block nor
+	// call the hub.
+	Close(r *Room)
 }
 
-// Reads runs jobs that read the store, off the loops.
-type Reads interface {
-	// Do runs the job soon, or returns false when too many wait.
-	Do(job func(context.Context)) bool
+// Snapshot is where a room stands.
+type Snapshot struct {
+	Epoch  string            // names the history that its offsets belong to
+	Last   uint64            // offset of the newest message, 0 in an empty room
+	Newest []*schema.Message // the last of them, oldest first, each linked to the one before by Prev
 }
 
 // Config bounds what rooms may hold. Zero values mean the defaults named.
@@ -51,8 +54,8 @@ func (c *Config) setDefaults() {
 	}
 }
 
-// ErrBusy says that the store's readers have too much to do.
-var ErrBusy = errors.New("too many reads are waiting")
+// ErrBusy says that those who find out where rooms stand have too much to do.
+var ErrBusy = errors.New("too many rooms are waiting")
 
 // ErrOverloaded says that messages come faster than they can be delivered.
 var ErrOverloaded = errors.New("delivery is behind")
@@ -60,8 +63,7 @@ var ErrOverloaded = errors.New("delivery is behind")
 // Hub is all rooms of this node.
 type Hub struct {
 	cfg      Config
-	store    Store
-	reads    Reads
+	source   Source
 	shards   []*Shard
 	couriers sync.Pool // *courier
 
@@ -72,9 +74,9 @@ type Hub struct {
 }
 
 // NewHub makes a hub with a shard for each loop.
-func NewHub(cfg Config, store Store, reads Reads, loops []Loop) *Hub {
+func NewHub(cfg Config, source Source, loops []Loop) *Hub {
 	cfg.setDefaults()
-	h := &Hub{cfg: cfg, store: store, reads: reads, rooms: make(map[string]*Room)}
+	h := &Hub{cfg: cfg, source: source, rooms: make(map[string]*Room)}
 	for i, l := range loops {
 		h.shards = append(h.shards, &Shard{hub: h, index: i, loop: l})
 	}
@@ -123,7 +125,7 @@ func (h *Hub) Loaded(name string) *Room {
 }
 
 // Open brings the room's newest messages into memory and then calls ready,
-// on any goroutine. One read serves all who wait for a room.
+// on any goroutine. The source is asked once for all who wait for a room.
 func (h *Hub) Open(name string, ready func(*Room, error)) {
 	r := h.room(name)
 	r.mu.Lock()
@@ -137,38 +139,9 @@ func (h *Hub) Open(name string, ready func(*Room, error)) {
 	start := !r.loading
 	r.loading = true
 	r.mu.Unlock()
-	if start && !h.reads.Do(func(ctx context.Context) { r.loadDone(r.load(ctx)) }) {
-		r.loadDone(ErrBusy)
+	if start {
+		h.source.Open(r, r.loadDone)
 	}
-}
-
-// load reads the room's end from the store, unless it is known.
-func (r *Room) load(ctx context.Context) error {
-	r.mu.Lock()
-	loaded := r.loaded
-	r.used = r.hub.now()
-	r.mu.Unlock()
-	if loaded {
-		return nil
-	}
-	h := r.hub
-	last, err := h.store.Last(ctx, r.name)
-	if err != nil {
-		return err
-	}
-	var newest []*schema.Message
-	if last > 0 {
-		if newest, err = h.store.Before(ctx, r.name, 0, h.cfg.RecentMessages, h.cfg.RecentBytes); err != nil {
-			return err
-		}
-		for i, j := 0, len(newest)-1; i < j; i, j = i+1, j-1 {
-			newest[i], newest[j] = newest[j], newest[i]
-		}
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.fill(last, newest)
-	return nil
 }
 
 func (r *Room) loadDone(err error) {
@@ -295,6 +268,7 @@ func (h *Hub) forget(since int64) {
 		if r.used <= since && !r.loading && r.empty() {
 			r.gone = true
 			delete(h.rooms, name)
+			h.source.Close(r)
 		}
 		r.mu.Unlock()
 	}

@@ -26,16 +26,17 @@ type Log interface {
 // A failed batch then breaks the chain of everything queued behind it.)
 type Local struct {
 	hub   *Hub
+	rooms *Stored
 	log   Log
 	now   func() time.Time
 	keys  *keys
 	mints map[*Room]uint64 // the batch's rooms and their newest offset; owned by the committing goroutine
 }
 
-// NewLocal makes a relay on a hub. Wire Mint and Committed to the log before
-// the first Publish.
-func NewLocal(h *Hub, log Log) *Local {
-	return &Local{hub: h, log: log, now: time.Now, keys: newKeys(time.Now), mints: make(map[*Room]uint64)}
+// NewLocal makes a relay on a hub and the source of its rooms. Wire Mint and
+// Committed to the log before the first Publish.
+func NewLocal(h *Hub, rooms *Stored, log Log) *Local {
+	return &Local{hub: h, rooms: rooms, log: log, now: time.Now, keys: newKeys(time.Now), mints: make(map[*Room]uint64)}
 }
 
 // Publish accepts a message or returns ErrOverloaded, ErrKeyReused or the
@@ -62,7 +63,7 @@ func (l *Local) Mint(batch []*schema.Message) error {
 		r := l.hub.room(m.Room)
 		last, ok := l.mints[r]
 		if !ok {
-			if err := r.load(context.Background()); err != nil {
+			if err := l.rooms.load(context.Background(), r); err != nil {
 				return fmt.Errorf("read the last offset of a room: %w", err)
 			}
 			last = r.Top()

@@ -11,6 +11,10 @@ type Peer interface {
 	// TooSlow says that the member fell further behind than the log's
 	// bound. It has been taken out of the room; the session closes.
 	TooSlow()
+	// Reset says that the room's history is another now. The member is taken
+	// out of the room, by the session or after the call; the client is to come
+	// back and see what it can recover.
+	Reset(*Member)
 }
 
 // Member is one subscription: a connection's cursor into a part's log. It is
@@ -31,6 +35,14 @@ func (m *Member) Room() *Room {
 		return nil
 	}
 	return m.part.room
+}
+
+// Epoch names the history that the member is served from.
+func (m *Member) Epoch() string {
+	if m.part == nil {
+		return ""
+	}
+	return m.part.epoch
 }
 
 // Peer is the connection the member was made with.

@@ -14,6 +14,7 @@ type part struct {
 	room  *Room
 	shard *Shard
 	form  Form
+	epoch string // of the history it delivers
 
 	log     log
 	last    uint64 // offset of the newest message in the log, or before it
@@ -109,8 +110,19 @@ func (p *part) close() {
 	r := p.room
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.parts[p.shard.slot(p.form)] = nil
+	if i := p.shard.slot(p.form); r.parts[i] == p { // else the room has been reset
+		r.parts[i] = nil
+	}
 	r.used = r.hub.now()
+}
+
+// reset takes all members out, because the room has another history now.
+func (p *part) reset() {
+	for len(p.members) > 0 {
+		m := p.members[len(p.members)-1]
+		m.peer.Reset(m)
+		m.Leave() // if the session has not done so
+	}
 }
 
 // rest gives the log's buffer back: a part at rest holds none.

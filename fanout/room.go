@@ -17,6 +17,7 @@ type Room struct {
 
 	// guarded by mu
 	mu      sync.Mutex
+	epoch   string  // of the history that offsets belong to; a room that is not loaded has none
 	last    uint64  // offset of the newest message delivered, 0 in an empty room
 	recent  recent  // the newest messages
 	parts   []*part // by shard and form; the part's inside is its shard's
@@ -45,6 +46,13 @@ func (r *Room) Top() uint64 {
 	return r.last
 }
 
+// End is the room's epoch, and the offset of its newest message there.
+func (r *Room) End() (epoch string, top uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.epoch, r.last
+}
+
 // After returns the messages with after < offset <= upTo, oldest first, if
 // the node has them all in memory.
 func (r *Room) After(after, upTo uint64) ([]*schema.Message, bool) {
@@ -63,14 +71,36 @@ func (r *Room) Before(before uint64, limit int) ([]*schema.Message, bool) {
 	return slices.Clone(list), ok
 }
 
-// fill makes the room known from what the store has. A room that became
-// known meanwhile knows better. Called with mu held.
-func (r *Room) fill(last uint64, newest []*schema.Message) {
-	if r.loaded {
-		return
+// Fill makes the room known. A room that became known meanwhile knows better.
+func (r *Room) Fill(s Snapshot) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.loaded {
+		r.set(s)
 	}
-	r.loaded, r.last = true, last
-	for _, m := range newest {
+}
+
+// Reset gives the room another history: what its members have seen and what
+// there is now do not link. All of them are taken out, and told to come back;
+// what has yet to reach them of the old history may still do so first. Not
+// while another goroutine delivers to the room.
+func (r *Room) Reset(s Snapshot) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.recent = recent{}
+	r.set(s)
+	for i, p := range r.parts {
+		if p != nil {
+			r.parts[i] = nil // who joins from now on joins a new part
+			p.shard.loop.Post(p.reset)
+		}
+	}
+}
+
+// set is called with mu held.
+func (r *Room) set(s Snapshot) {
+	r.loaded, r.epoch, r.last = true, s.Epoch, s.Last
+	for _, m := range s.Newest {
 		r.recent.push(m, r.hub.cfg.RecentMessages, r.hub.cfg.RecentBytes)
 	}
 }
@@ -79,7 +109,7 @@ func (r *Room) fill(last uint64, newest []*schema.Message) {
 func (r *Room) deliver(m *schema.Message, form func(Form) *payload) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.loaded, r.last = true, m.Offset
+	r.last = m.Offset
 	r.recent.push(m, r.hub.cfg.RecentMessages, r.hub.cfg.RecentBytes)
 	r.post(m.Offset, form)
 }

@@ -149,7 +149,7 @@ func (s *Shard) Join(r *Room, f Form, m *Member, peer Peer) (position uint64, ok
 	if p == nil {
 		// From here on deliver posts to the part; what came before is
 		// history, up to last.
-		p = &part{room: r, shard: s, form: f, last: r.last}
+		p = &part{room: r, shard: s, form: f, epoch: r.epoch, last: r.last}
 		p.log.seal()
 		r.parts[s.slot(f)] = p
 	}

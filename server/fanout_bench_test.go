@@ -78,6 +78,7 @@ func (m *benchMember) Tick(*netpoll.Conn)                  {}
 func (m *benchMember) Closed(*netpoll.Conn, uint16)        { m.member.Leave() }
 func (m *benchMember) Send(frames []byte) int              { return m.conn.Send(frames) }
 func (m *benchMember) Blocked() bool                       { return m.conn.Blocked() }
+func (m *benchMember) Reset(*fanout.Member)                { panic("the benchmark's room was reset") }
 func (m *benchMember) TooSlow()                            { panic("a client of the benchmark is too slow") }
 
 // benchClient counts messages.
@@ -110,7 +111,7 @@ func newFanOutWorld(b *testing.B, members int) *fanOutWorld {
 		b.Fatal(err)
 	}
 	w.loop = server.Loops()[0]
-	w.hub = fanout.NewHub(fanout.Config{}, emptyStore{}, emptyStore{}, []fanout.Loop{w.loop})
+	w.hub = fanout.NewHub(fanout.Config{}, fanout.NewStored(emptyStore{}, emptyStore{}, "epoch"), []fanout.Loop{w.loop})
 	w.loop.OnTurn(w.hub.Shard(0).Turn)
 	w.hub.Open("room", func(r *fanout.Room, _ error) { w.room = r })
 	clients, err := netpoll.New(netpoll.Config{})

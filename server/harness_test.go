@@ -69,7 +69,7 @@ func (h *harness) run() {
 	}
 	if h.opt.sessions != nil {
 		cfg := sessions.Config{
-			Hub: n.hub, Relay: n.relay, Store: n.store, Reads: n.reads, Epoch: n.store.Epoch(),
+			Hub: n.hub, Relay: n.relay, Store: n.store, Reads: n.reads,
 			Version: version, Guests: h.opt.Guests, Observe: n.metrics,
 		}
 		h.opt.sessions(&cfg)

@@ -77,7 +77,8 @@ func NewNode(cfg serveCmd, log *zap.Logger) (_ *Node, err error) {
 	for i, l := range n.engine.Loops() {
 		loops[i] = l
 	}
-	n.hub = fanout.NewHub(fanout.Config{}, n.store, n.reads, loops)
+	rooms := fanout.NewStored(n.store, n.reads, n.store.Epoch())
+	n.hub = fanout.NewHub(fanout.Config{}, rooms, loops)
 	// The relay and the writer need each other: the writer calls back through
 	// the node, and nothing is submitted before Start.
 	n.direct = sink.NewDirect(n.store, sink.DirectConfig{
@@ -85,7 +86,7 @@ func NewNode(cfg serveCmd, log *zap.Logger) (_ *Node, err error) {
 		Committed: n.committed,
 		Observe:   func(records int, took time.Duration) { n.metrics.Committed(records, took) },
 	})
-	n.relay = fanout.NewLocal(n.hub, n.direct)
+	n.relay = fanout.NewLocal(n.hub, rooms, n.direct)
 	n.metrics = metrics.New(metrics.Sources{
 		Net:      n.engine.Stats,
 		Conns:    n.engine.Conns,
@@ -111,7 +112,7 @@ func NewNode(cfg serveCmd, log *zap.Logger) (_ *Node, err error) {
 func (n *Node) sessionsConfig() (c sessions.Config, err error) {
 	cfg := &n.cfg
 	c = sessions.Config{
-		Hub: n.hub, Relay: n.relay, Store: n.store, Reads: n.reads, Epoch: n.store.Epoch(),
+		Hub: n.hub, Relay: n.relay, Store: n.store, Reads: n.reads,
 		Version: version, Guests: cfg.Guests, Observe: n.metrics,
 		Addresses:  limits.NewAddresses(cfg.ConnsPerIP),
 		Rate:       limits.PerSecond(cfg.Rate, 5*time.Second),
@@ -138,7 +139,7 @@ func (n *Node) apiConfig(policy *channels.Namespaces) api.Config {
 	}
 	return api.Config{
 		Keys: n.cfg.APIKeys, Sessions: n.sessions, Hub: n.hub, Relay: n.relay, Store: n.store, Reads: n.reads,
-		Epoch: n.store.Epoch(), Policy: policy, Log: n.log, Version: version, MaxData: n.cfg.MaxSize,
+		Policy: policy, Log: n.log, Version: version, MaxData: n.cfg.MaxSize,
 		Name: fmt.Sprintf("%s %v", host, n.engine.Addr()),
 	}
 }

@@ -46,7 +46,6 @@ type Config struct {
 	Relay    Relay
 	Store    Store
 	Reads    fanout.Reads
-	Epoch    string               // of the store
 	Policy   *channels.Namespaces // nil for an open chat
 	Log      *zap.Logger          // nil for none
 

@@ -45,6 +45,9 @@ func (r *relay) Publish(m *schema.Message, done func(error)) error {
 func newAPI(t *testing.T, cfg Config) *API {
 	t.Helper()
 	cfg.Keys = []Key{testKey}
+	if cfg.Hub == nil {
+		cfg.Hub = fanout.NewHub(fanout.Config{}, standing{}, nil)
+	}
 	a, err := New(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -79,7 +82,7 @@ func TestPublishFails(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				core, logs := observer.New(zap.DebugLevel)
-				a := newAPI(t, Config{Relay: &c.relay, Epoch: "e", Log: zap.New(core)})
+				a := newAPI(t, Config{Relay: &c.relay, Hub: hubWith(t, "a", "e"), Log: zap.New(core)})
 				began := time.Now()
 				w := a.post("publish", strings.NewReader(`{"channel":"a","data":1}`))
 				if got := strings.TrimSpace(w.Body.String()); w.Code != 200 || got != c.want {
@@ -244,3 +247,24 @@ func local(method string, body []byte) bool {
 	r := methods[method]()
 	return decode(body, r) != nil || !needs(r)
 }
+
+// hubWith returns a hub that has a room of this epoch in memory.
+func hubWith(t *testing.T, room, epoch string) *fanout.Hub {
+	hub := fanout.NewHub(fanout.Config{}, standing{epoch}, nil)
+	hub.Open(room, func(_ *fanout.Room, err error) {
+		if err != nil {
+			t.Fatal(err)
+		}
+	})
+	return hub
+}
+
+// standing is a source of rooms that have an epoch.
+type standing struct{ epoch string }
+
+func (s standing) Open(r *fanout.Room, done func(error)) {
+	r.Fill(fanout.Snapshot{Epoch: s.epoch})
+	done(nil)
+}
+
+func (standing) Close(*fanout.Room) {}

@@ -43,11 +43,11 @@ func (h *history) run(ctx context.Context, a *API) pending {
 	if err := h.check(a); err != nil {
 		return done(nil, err)
 	}
-	list, top, err := h.read(ctx, a)
+	list, epoch, top, err := h.read(ctx, a)
 	if errors.Is(err, fanout.ErrBusy) {
 		err = errBusy
 	}
-	r := page{Publications: make([]pub, len(list)), Epoch: a.cfg.Epoch, Offset: top}
+	r := page{Publications: make([]pub, len(list)), Epoch: epoch, Offset: top}
 	for i, m := range list {
 		r.Publications[i] = pub{Data: m.Data, Offset: m.Offset}
 		if m.User != "" || m.Client != "" {
@@ -62,9 +62,6 @@ func (h *history) check(a *API) error {
 		return err
 	}
 	if s := h.Since; s != nil {
-		if s.Epoch != "" && s.Epoch != a.cfg.Epoch {
-			return schema.ErrUnrecoverable
-		}
 		if s.Offset == 0 && h.Reverse {
 			return schema.ErrBadRequest.Because("nothing lies before offset 0")
 		}
@@ -75,21 +72,24 @@ func (h *history) check(a *API) error {
 // read takes the page out of memory where that has it, else from the store.
 // Both stop at the room's top: what is stored but not yet delivered will come
 // as a publication.
-func (h *history) read(ctx context.Context, a *API) (list []*schema.Message, top uint64, err error) {
+func (h *history) read(ctx context.Context, a *API) (list []*schema.Message, epoch string, top uint64, err error) {
 	room, err := a.open(ctx, h.Channel)
 	if err != nil {
-		return nil, 0, err
+		return nil, "", 0, err
 	}
-	top = room.Top()
+	epoch, top = room.End()
+	if s := h.Since; s != nil && s.Epoch != "" && s.Epoch != epoch {
+		return nil, "", 0, schema.ErrUnrecoverable
+	}
 	limit := a.cfg.PageMessages
 	if h.Limit >= 0 && h.Limit < int64(limit) {
 		limit = int(h.Limit)
 	}
 	if limit == 0 || top == 0 {
-		return nil, top, nil
+		return nil, epoch, top, nil
 	}
 	if list, ok := h.inMemory(room, top, limit); ok {
-		return list, top, nil
+		return list, epoch, top, nil
 	}
 	type answer struct {
 		list []*schema.Message
@@ -100,13 +100,13 @@ func (h *history) read(ctx context.Context, a *API) (list []*schema.Message, top
 		list, err := h.inStore(ctx, a.cfg.Store, top, limit)
 		c <- answer{list, err}
 	}) {
-		return nil, top, fanout.ErrBusy
+		return nil, epoch, top, fanout.ErrBusy
 	}
 	select {
 	case r := <-c:
-		return r.list, top, r.err
+		return r.list, epoch, top, r.err
 	case <-ctx.Done():
-		return nil, top, ctx.Err()
+		return nil, epoch, top, ctx.Err()
 	}
 }
 

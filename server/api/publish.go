@@ -88,15 +88,26 @@ func (a *API) publish(ctx context.Context, channel string, p *publication, data 
 			var before fanout.Duplicate
 			switch {
 			case errors.As(err, &before): // sent before with this key: the answer is the same
-				return published{before.Offset, a.cfg.Epoch}, nil
+				return published{before.Offset, a.epoch(channel)}, nil
 			case err != nil:
 				return nil, err
 			}
-			return published{m.Offset, a.cfg.Epoch}, nil
+			return published{m.Offset, a.epoch(channel)}, nil
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
 	}
+}
+
+// epoch names the history of a channel, if it is in memory: this node may know
+// nothing of a channel but what it has sent there.
+func (a *API) epoch(channel string) string {
+	room := a.cfg.Hub.Loaded(channel)
+	if room == nil {
+		return ""
+	}
+	epoch, _ := room.End()
+	return epoch
 }
 
 // broadcast sends a message to many channels.

@@ -15,6 +15,7 @@ import (
 // a direction.
 type historyPage struct {
 	channel string
+	epoch   string // that from belongs to; empty when it may be any
 	from    uint64 // exclusive; going back, 0 is the room's end
 	reverse bool   // newest first
 	limit   int
@@ -40,7 +41,7 @@ func (s *session) history(id uint32, req *protocol.HistoryRequest) {
 	ln.all.cfg.Hub.Open(page.channel, func(room *fanout.Room, err error) {
 		ln.loop.Post(func() {
 			if err != nil {
-				ln.answerHistory(t, nil, 0, err)
+				ln.answerHistory(t, nil, "", 0, err)
 				return
 			}
 			ln.readHistory(t, page, room)
@@ -54,13 +55,10 @@ func (ln *lane) historyPage(req *protocol.HistoryRequest) (historyPage, error) {
 		p.limit = ln.all.cfg.PageMessages
 	}
 	if since := req.Since; since != nil {
-		if since.Epoch != "" && since.Epoch != ln.all.cfg.Epoch {
-			return p, schema.ErrUnrecoverable
-		}
 		if since.Offset == 0 && req.Reverse {
 			return p, schema.ErrBadRequest.Because("nothing lies before offset 0")
 		}
-		p.from = since.Offset
+		p.from, p.epoch = since.Offset, since.Epoch
 	}
 	return p, nil
 }
@@ -69,18 +67,22 @@ func (ln *lane) historyPage(req *protocol.HistoryRequest) (historyPage, error) {
 // store. Both stop at the room's top: what is stored but not yet delivered
 // will come as a publication.
 func (ln *lane) readHistory(t ticket, p historyPage, room *fanout.Room) {
-	top := room.Top()
+	epoch, top := room.End()
+	if p.epoch != "" && p.epoch != epoch {
+		ln.answerHistory(t, nil, "", 0, schema.ErrUnrecoverable)
+		return
+	}
 	if list, ok := p.inMemory(room, top); ok {
-		ln.answerHistory(t, list, top, nil)
+		ln.answerHistory(t, list, epoch, top, nil)
 		return
 	}
 	cfg := &ln.all.cfg
 	ok := cfg.Reads.Do(func(ctx context.Context) {
 		list, err := p.inStore(ctx, cfg.Store, top)
-		ln.loop.Post(func() { ln.answerHistory(t, list, top, err) })
+		ln.loop.Post(func() { ln.answerHistory(t, list, epoch, top, err) })
 	})
 	if !ok {
-		ln.answerHistory(t, nil, top, fanout.ErrBusy)
+		ln.answerHistory(t, nil, epoch, top, fanout.ErrBusy)
 	}
 }
 
@@ -111,13 +113,13 @@ func (p *historyPage) inStore(ctx context.Context, store Store, top uint64) ([]*
 	return store.After(ctx, p.channel, p.from, top, p.limit, pageBytes)
 }
 
-func (ln *lane) answerHistory(t ticket, list []*schema.Message, top uint64, err error) {
+func (ln *lane) answerHistory(t ticket, list []*schema.Message, epoch string, top uint64, err error) {
 	w, ok := ln.waits.take(t)
 	if !ok {
 		return
 	}
 	if err != nil {
-		ln.fail(w.session, w.id, schema.ErrInternal)
+		ln.fail(w.session, w.id, err)
 		return
 	}
 	if w.session.conn.Queued() > pageBytes {
@@ -130,6 +132,6 @@ func (ln *lane) answerHistory(t ticket, list []*schema.Message, top uint64, err 
 		pubs[i] = schema.Publication(m)
 	}
 	ln.reply(w.session, &protocol.Reply{Id: w.id, History: &protocol.HistoryResult{
-		Publications: pubs, Epoch: ln.all.cfg.Epoch, Offset: top,
+		Publications: pubs, Epoch: epoch, Offset: top,
 	}})
 }

@@ -32,7 +32,7 @@ func (ln *lane) recover(sub *subscription, op *opening, room *fanout.Room, posit
 		lane: ln, sub: sub, op: op, room: room, from: op.req.Offset, upTo: position,
 	}
 	sub.Pause()
-	if e := op.req.Epoch; !op.rules.Recovery || e != "" && e != ln.all.cfg.Epoch || cu.from > cu.upTo {
+	if e := op.req.Epoch; !op.rules.Recovery || e != "" && e != sub.Epoch() || cu.from > cu.upTo {
 		cu.unrecoverable()
 		return
 	}

@@ -217,6 +217,22 @@ func (s *session) Blocked() bool { return s.conn.Blocked() }
 // TooSlow implements fanout.Peer.
 func (s *session) TooSlow() { s.close(schema.CloseSlow) }
 
+// Reset implements fanout.Peer: the client comes back and hears whether it can
+// recover.
+func (s *session) Reset(m *fanout.Member) {
+	for sub := s.subs; sub != nil; sub = sub.next {
+		if &sub.Member != m {
+			continue
+		}
+		if g := s.lane().grants[sub]; g != nil && g.server {
+			s.close(schema.CloseInsufficientState) // SDKs do not subscribe to these by themselves
+		} else {
+			s.evict(sub, schema.UnsubscribeInsufficientState, "insufficient state")
+		}
+		return
+	}
+}
+
 func (s *session) clientID() string { return s.lane().all.clientID(s.id) }
 
 const guestPrefix = "guest-"

@@ -44,7 +44,6 @@ type Config struct {
 	Relay Relay
 	Store Store
 	Reads fanout.Reads
-	Epoch string // of the store
 
 	Version string         // told to clients
 	Guests  bool           // clients without a token are let in

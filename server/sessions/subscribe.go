@@ -162,7 +162,7 @@ func (ln *lane) join(sub *subscription, op *opening, room *fanout.Room) bool {
 // in common filled in.
 func (ln *lane) subscribed(sub *subscription, op *opening, r *protocol.SubscribeResult) {
 	s := op.session
-	r.Recoverable, r.Positioned, r.Epoch = op.rules.Recovery, !op.rules.Ephemeral, ln.all.cfg.Epoch
+	r.Recoverable, r.Positioned, r.Epoch = op.rules.Recovery, !op.rules.Ephemeral, sub.Epoch()
 	if g := ln.grants[sub]; g != nil && g.expires > 0 {
 		r.Expires, r.Ttl = true, ttl(g.expires, ln.loop.Now())
 	}
