@@ -9,10 +9,10 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 PACKAGES    := ./schema/... ./netpoll/... ./fanout/... ./sink/... ./server/... ./loadgen/...
 FUZZTIME    ?= 5s
 
-.PHONY: help run build check test unit race fuzz e2e bench autobahn clean
+.PHONY: help run build check test prerequisites race fuzz backends e2e bench autobahn clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
 run: bin/hubbub ## the server alone, on :8000, data in ./data
 	bin/hubbub serve
@@ -30,13 +30,19 @@ check: ## the fast inner loop: format, vet, staticcheck, unit tests; needs Go al
 	$(GO) test $(TESTFLAGS) -timeout 300s $(PACKAGES)
 
 test: TESTFLAGS = -count=1
-test: check race fuzz e2e ## everything, nothing of it from a cache of results
+test: prerequisites check race fuzz backends e2e ## everything, nothing of it from a cache of results
+
+prerequisites: ## the servers that tests need: Redis, MariaDB, Kafka, nginx; at once where they are
+	./scripts/install-services
 
 race: ## the tests again, with the race detector
 	$(GO) test -race -count=1 -timeout 600s $(PACKAGES)
 
 fuzz: ## every decoder, for FUZZTIME each
 	./scripts/fuzz $(FUZZTIME)
+
+backends: ## what starts the servers for the tests
+	$(GO) test -count=1 -timeout 300s ./internal/...
 
 e2e: build ## the real SDKs and a real browser against the binary
 	HUBBUB_BIN=$(CURDIR)/bin/hubbub $(GO) -C e2e/go test -count=1 -timeout 300s ./...

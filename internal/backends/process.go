@@ -1,0 +1,256 @@
+package backends
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// process is a server: one command line, any number of runs of it, one after
+// the other.
+//
+// Each run leads a process group of its own, with a guard beside it: a shell
+// that reads from a pipe which only this process can write to. When this process
+// is gone, however it went, the guard reads the end of the pipe, kills the group
+// and removes the directory. Rejected: Pdeathsig, which follows the thread that
+// started the child and not the process, and which the workers of nginx would
+// not hear; a goroutine that waits for each child, which goleak would count.
+type process struct {
+	t     testing.TB
+	name  string
+	dir   string // the run's working directory; holds data and log
+	path  string
+	args  []string
+	env   []string
+	ready func() error // nil when the server answers
+
+	foreign bool // other tests, or people, use it too
+
+	cmd   *exec.Cmd // nil: it does not run
+	guard *exec.Cmd
+	alive *os.File // the pipe's end that keeps the guard waiting
+}
+
+// patience is how long a server may take to start or to stop. A machine with
+// two cores may be compiling beside it.
+const patience = 60 * time.Second
+
+const guardScript = `read -r _; kill -KILL -"$1"; rm -rf -- "$2"`
+
+// newProcess makes the directory of a server.
+func newProcess(t testing.TB, name, path string) *process {
+	t.Helper()
+	// Not t.TempDir: its names are too long for a Unix socket.
+	dir, err := os.MkdirTemp("", "hubbub-"+name+"-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &process{t: t, name: name, dir: dir, path: path}
+}
+
+// foreign is a server that is not the test's to stop.
+func foreign(t testing.TB, name string) *process { return &process{t: t, name: name, foreign: true} }
+
+// untilEnd starts the server, and ends it with the test.
+func (p *process) untilEnd() {
+	p.t.Helper()
+	p.t.Cleanup(func() {
+		p.kill()
+		if p.t.Failed() {
+			p.t.Logf("%s said last:\n%s", p.name, p.lastWords())
+		}
+		_ = os.RemoveAll(p.dir)
+	})
+	p.Start()
+}
+
+// Start runs the server, and returns when it answers.
+func (p *process) Start() {
+	p.t.Helper()
+	p.mine()
+	if p.cmd != nil {
+		p.t.Fatalf("%s runs already", p.name)
+	}
+	if err := p.start(); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+func (p *process) start() error {
+	out, err := os.OpenFile(p.logFile(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	cmd := exec.Command(p.path, p.args...)
+	cmd.Dir = p.dir
+	cmd.Env = append(os.Environ(), p.env...)
+	cmd.Stdout, cmd.Stderr = out, out
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("%s: %w", p.name, err)
+	}
+	p.cmd = cmd
+	if err := p.watch(); err != nil {
+		p.kill()
+		return fmt.Errorf("%s: no guard: %w", p.name, err)
+	}
+	for end := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
+		err := p.ready()
+		if err == nil {
+			return nil
+		}
+		if p.ended() || time.Now().After(end) {
+			p.kill()
+			return fmt.Errorf("%s did not start: %w; it said:\n%s", p.name, err, p.lastWords())
+		}
+	}
+}
+
+// watch starts the guard of the run.
+func (p *process) watch() error {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	guard := exec.Command("/bin/sh", "-c", guardScript, "guard", strconv.Itoa(p.cmd.Process.Pid), p.dir)
+	guard.Dir = "/"
+	guard.Stdin = r
+	guard.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // an interrupt at the terminal is not for it
+	if err := guard.Start(); err != nil {
+		_ = w.Close()
+		return err
+	}
+	p.guard, p.alive = guard, w
+	return nil
+}
+
+// ended reports whether the server has ended by itself.
+func (p *process) ended() bool {
+	stat, err := os.ReadFile("/proc/" + strconv.Itoa(p.cmd.Process.Pid) + "/stat")
+	if err != nil {
+		return true
+	}
+	i := bytes.LastIndexByte(stat, ')') // the name before it may hold anything
+	return i < 0 || i+2 >= len(stat) || stat[i+2] == 'Z'
+}
+
+// Stop asks the server to end, and returns when it has.
+func (p *process) Stop() {
+	p.t.Helper()
+	p.signal(syscall.SIGTERM)
+	for end := time.Now().Add(patience); !p.ended(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			p.t.Fatalf("%s did not stop within %v", p.name, patience)
+		}
+	}
+	p.kill()
+}
+
+// Restart stops the server and starts it again.
+func (p *process) Restart() {
+	p.t.Helper()
+	p.Stop()
+	p.Start()
+}
+
+// Kill9 ends the server with SIGKILL.
+func (p *process) Kill9() {
+	p.t.Helper()
+	p.running()
+	p.kill()
+}
+
+// Pause stops the server's clock: connections stay, nothing is answered.
+func (p *process) Pause() {
+	p.t.Helper()
+	p.signal(syscall.SIGSTOP)
+}
+
+// Continue ends a Pause.
+func (p *process) Continue() {
+	p.t.Helper()
+	p.signal(syscall.SIGCONT)
+}
+
+// Pid is the process id of the server that runs.
+func (p *process) Pid() int {
+	p.t.Helper()
+	p.running()
+	return p.cmd.Process.Pid
+}
+
+// Log is everything that the server said.
+func (p *process) Log() string {
+	p.t.Helper()
+	p.mine()
+	text, err := os.ReadFile(p.logFile())
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return string(text)
+}
+
+// Dir is the server's working directory.
+func (p *process) Dir() string { return p.dir }
+
+// mine ends a test that would stop a server of others.
+func (p *process) mine() {
+	p.t.Helper()
+	if p.foreign {
+		p.t.Fatalf("%s is shared with others: a backends function that begins with Own starts one that can be stopped", p.name)
+	}
+}
+
+func (p *process) running() {
+	p.t.Helper()
+	p.mine()
+	if p.cmd == nil {
+		p.t.Fatalf("%s does not run", p.name)
+	}
+}
+
+func (p *process) signal(s syscall.Signal) {
+	p.t.Helper()
+	p.running()
+	if err := syscall.Kill(-p.cmd.Process.Pid, s); err != nil {
+		p.t.Fatalf("%s: %v", p.name, err)
+	}
+}
+
+// kill ends the run, if there is one. The guard ends before the process is
+// waited for: until then its id stands for nobody else.
+func (p *process) kill() {
+	if p.cmd == nil {
+		return
+	}
+	if p.guard != nil {
+		_ = p.guard.Process.Kill()
+		_ = p.guard.Wait() // it was killed
+		_ = p.alive.Close()
+	}
+	if err := syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
+		p.t.Errorf("%s: %v", p.name, err)
+	}
+	_ = p.cmd.Wait() // it was killed
+	p.cmd, p.guard, p.alive = nil, nil, nil
+}
+
+func (p *process) logFile() string { return filepath.Join(p.dir, "log") }
+
+// lastWords are the last lines of the log.
+func (p *process) lastWords() []byte {
+	text, err := os.ReadFile(p.logFile())
+	if err != nil {
+		return []byte(err.Error())
+	}
+	return text[max(0, len(text)-4000):]
+}
