@@ -7,13 +7,14 @@
 // workers, one per event loop; a client is one connection; a room checks that
 // its members saw one sequence, with a ledger of what was published to it; a
 // recorder counts and times, and is a worker's own; a report is what is left
-// at the end. A scenario (run, density, slow) drives a fleet and writes a
+// at the end. A scenario (run, density, slow, hostile) drives a fleet and writes a
 // report.
 //
 // Goroutines: one per event loop, on which everything about its clients
 // happens; one metronome that wakes the loops when something is due; and the
 // scenario, which waits, asks the loops for their counts and tells of them.
-// The slow scenario has one more, for its one blocking connection.
+// The slow scenario has one more, for its one blocking connection, and the
+// hostile one a few for its attackers.
 //
 // # Open loop
 //

@@ -78,6 +78,7 @@ type recorder struct {
 	deliveryService latency
 	recent          latency // deliveries since a scenario last asked
 	lag             latency // how late the loop's turns were
+	lifeLag         latency // the same before the last phase
 }
 
 func newRecorder() *recorder {
@@ -86,7 +87,7 @@ func newRecorder() *recorder {
 		handshake: newLatency(), join: newLatency(),
 		ack: newLatency(), ackService: newLatency(),
 		delivery: newLatency(), deliveryService: newLatency(),
-		recent: newLatency(), lag: newLatency(),
+		recent: newLatency(), lag: newLatency(), lifeLag: newLatency(),
 	}
 }
 
@@ -106,6 +107,7 @@ func (r *recorder) merge(o *recorder) {
 	r.delivery.merge(o.delivery)
 	r.deliveryService.merge(o.deliveryService)
 	r.lag.merge(o.lag)
+	r.lifeLag.merge(o.lifeLag)
 }
 
 // forget empties the latencies of messages, at the end of a phase.
@@ -114,6 +116,8 @@ func (r *recorder) forget(since int64) {
 	for _, l := range []latency{r.ack, r.ackService, r.delivery, r.deliveryService} {
 		l.h.Reset()
 	}
+	r.lifeLag.merge(r.lag)
+	r.lag.h.Reset()
 }
 
 // answered times a publish.

@@ -23,6 +23,7 @@ type report struct {
 	Check       *check       `json:"check,omitempty"`
 	Density     *densityPart `json:"density,omitempty"`
 	Slow        *slowPart    `json:"slow,omitempty"`
+	Hostile     *hostilePart `json:"hostile,omitempty"`
 	Tool        tool         `json:"tool"`
 	Server      *server      `json:"server,omitempty"`
 
@@ -131,6 +132,9 @@ func (r *report) judge() {
 	}
 	if r.Slow != nil {
 		r.Faults = append(r.Faults, r.Slow.faults()...)
+	}
+	if r.Hostile != nil {
+		r.Faults = append(r.Faults, r.Hostile.Faults...)
 	}
 }
 

@@ -15,7 +15,12 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		_ = os.RemoveAll(builtIn) // "" when nothing was built, which removes nothing
+		os.Exit(code)
+	}))
+}
 
 // loadgen runs a command line in this process.
 func loadgen(t testing.TB, ctx context.Context, args ...string) (code int, r report, stdout, stderr string) {
@@ -255,6 +260,8 @@ func TestBadFlags(t *testing.T) {
 		{"density"},
 		{"density", "--server-pid", "1", "--steps", "2,1"},
 		{"slow", "--members", "1"},
+		{"hostile", "--attacks", "nonsense"},
+		{"hostile", "--quiet", "0s"},
 		{"nonsense"},
 		{},
 	} {

@@ -100,6 +100,7 @@ func (s *session) finish(setup func(*report)) error {
 	if err := f.firstDialError(); err != nil {
 		c.DialError = err.Error()
 	}
+	rec.lag.merge(rec.lifeLag)
 	r.Tool = tool{CPU: (own.CPU - s.own.CPU).Seconds(), Seconds: seconds, Loops: len(f.workers),
 		Lag: rec.lag.quantiles(), RSSAnon: own.RSSAnon}
 	if setup != nil {

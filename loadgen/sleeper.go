@@ -10,6 +10,8 @@ import (
 
 	"github.com/centrifugal/protocol"
 	"github.com/centrifugal/protocol/cfjson"
+
+	"github.com/hubbub-chat/hubbub/loadgen/blocking"
 )
 
 // sleeper is the member that stops reading. It has a goroutine of its own and
@@ -23,7 +25,7 @@ type sleeper struct {
 	rcv   int // bytes asked for as receive buffer
 
 	// owned by run
-	conn    *blocking
+	conn    *blocking.Conn
 	epoch   string
 	offset  uint64 // of the last publication it got
 	rejoins int64  // when it asked for recovery, clock ns; 0: not yet
@@ -63,9 +65,9 @@ func newSleeper(f *fleet, m *room, rcv int) *sleeper {
 func (s *sleeper) run(ctx context.Context) {
 	defer close(s.done)
 	if err := s.live(ctx, false); err != nil && ctx.Err() == nil {
-		var closed closedError
+		var closed blocking.ClosedError
 		if s.result.CloseCode = 1006; errors.As(err, &closed) {
-			s.result.CloseCode, s.result.CloseReason = int(closed.code), closed.reason
+			s.result.CloseCode, s.result.CloseReason = int(closed.Code), closed.Reason
 		}
 		if !s.asleep.Load() {
 			s.result.Error = "before it slept: " + err.Error()
@@ -80,11 +82,12 @@ func (s *sleeper) run(ctx context.Context) {
 // live is one connection's life. The error is how it ended.
 func (s *sleeper) live(ctx context.Context, again bool) error {
 	var err error
-	if s.conn, err = dialBlocking(ctx, s.fleet.dial.Addr, s.fleet.dial.URI, s.rcv); err != nil {
+	dial := blocking.Dial{Addr: s.fleet.dial.Addr, URI: s.fleet.dial.URI, Receive: s.rcv}
+	if s.conn, err = dial.Open(ctx); err != nil {
 		return err
 	}
-	defer s.conn.conn.Close() //nolint:errcheck // nothing is left to be done
-	defer context.AfterFunc(ctx, func() { _ = s.conn.conn.Close() })()
+	defer s.conn.Close() //nolint:errcheck // nothing is left to be done
+	defer context.AfterFunc(ctx, func() { _ = s.conn.Close() })()
 	if again {
 		s.result.Before, s.rejoins = s.offset, s.fleet.clock.now()
 	}
@@ -96,11 +99,11 @@ func (s *sleeper) live(ctx context.Context, again bool) error {
 		subscribe.Subscribe.Offset = 0
 	}
 	b := append(connect.AppendJSON(nil), '\n')
-	if err := s.conn.send(opText, subscribe.AppendJSON(b)); err != nil {
+	if err := s.conn.Send(blocking.Text, subscribe.AppendJSON(b)); err != nil {
 		return err
 	}
 	for {
-		frame, err := s.conn.read()
+		frame, err := s.conn.ReadMessage()
 		if err != nil {
 			return err
 		}
@@ -135,7 +138,7 @@ func (s *sleeper) take(msg []byte, again bool) error {
 	case r.Id == subscribeID && r.Subscribe != nil:
 		s.subscribed(r.Subscribe, again)
 	case r.Id == 0 && r.Push == nil:
-		return s.conn.send(opText, []byte("{}"))
+		return s.conn.Send(blocking.Text, []byte("{}"))
 	}
 	return nil
 }

@@ -23,6 +23,9 @@ func writeTable(out io.Writer, r *report) error {
 	if r.Slow != nil {
 		t.slow(r.Slow)
 	}
+	if r.Hostile != nil {
+		t.hostile(r.Hostile)
+	}
 	if r.Density != nil {
 		t.density(r.Density)
 	}

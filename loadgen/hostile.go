@@ -1,0 +1,244 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/hubbub-chat/hubbub/loadgen/hostile"
+)
+
+// hostileCmd is the scenario `hostile`: honest members of rooms are measured
+// before, while and after others attack the server, each attack in turn.
+type hostileCmd struct {
+	target
+	Connections int           `help:"Honest connections (default ${default})." default:"200" short:"c" json:"connections"`
+	Rooms       int           `help:"Rooms; connection i joins room i mod ROOMS (default ${default})." default:"20" json:"rooms"`
+	Rate        float64       `help:"Messages the honest publish a second (default ${default})." default:"400" short:"r" json:"rate"`
+	Payload     int           `help:"Bytes of a message's data, 96 at least (default ${default})." default:"200" json:"payload"`
+	Quiet       time.Duration `help:"Time without an attack before each and after the last: what latencies are compared with (default ${default})." default:"4s" json:"quiet_ns"`
+	Attack      time.Duration `help:"Time of each attack; those that need longer to show how they end take it (default ${default})." default:"4s" json:"attack_ns"`
+	Attacks     []string      `help:"Which to make, of ${attacks} (default: all)." placeholder:"NAME" json:"attacks,omitempty"`
+	MaxRatio    float64       `help:"A fault when the honest p99 during an attack is above so many times that of the quiet around it; 0: never (default ${default})." default:"0" json:"max_ratio"`
+	MaxGrowth   int           `help:"A fault when an attack makes the server's resident memory grow by more, in MiB; wants --server-pid (default ${default})." default:"128" json:"max_growth_mib"`
+	Drain       time.Duration `help:"How long to wait at the end for what was published (default ${default})." default:"5s" json:"drain_ns"`
+}
+
+// hostilePart is the hostile scenario's part of a report.
+type hostilePart struct {
+	Attacks []attackPart `json:"attacks"`
+	Faults  []string     `json:"faults"`
+}
+
+// attackPart is one attack: what became of it, and what the honest noticed.
+type attackPart struct {
+	Name string `json:"name"`
+	Help string `json:"help"`
+	hostile.Result
+	Before   quantiles `json:"delivery_before"`
+	During   quantiles `json:"delivery_during"`
+	After    quantiles `json:"delivery_after"`
+	RatioP50 float64   `json:"ratio_p50"` // during, to the quiet before and after
+	RatioP99 float64   `json:"ratio_p99"`
+	Lag      quantiles `json:"tool_lag"` // of this tool's own loops during the attack: it shares the machine
+	Closed   uint64    `json:"honest_closed"`
+	CPU      float64   `json:"server_cpu_percent,omitempty"` // of one core, during
+	QuietCPU float64   `json:"server_cpu_percent_before,omitempty"`
+	Growth   int64     `json:"server_rss_growth_bytes,omitempty"` // the highest during, against the end of the quiet before
+}
+
+func (h *hostileCmd) chosen() ([]hostile.Attack, error) {
+	all := hostile.All()
+	if len(h.Attacks) == 0 {
+		return all, nil
+	}
+	for _, name := range h.Attacks {
+		if !slices.ContainsFunc(all, func(a hostile.Attack) bool { return a.Name == name }) {
+			return nil, usageError(fmt.Sprintf("--attacks: there is no %q; there are %s", name, attackNames()))
+		}
+	}
+	return slices.DeleteFunc(all, func(a hostile.Attack) bool { return !slices.Contains(h.Attacks, a.Name) }), nil
+}
+
+func attackNames() string {
+	var names []string
+	for _, a := range hostile.All() {
+		names = append(names, a.Name)
+	}
+	return strings.Join(names, ", ")
+}
+
+func (h *hostileCmd) check() error {
+	switch {
+	case h.Rooms < 1 || h.Rooms > h.Connections:
+		return usageError("--rooms must be from 1 to --connections")
+	case h.Rate <= 0 || h.Rate > 1e6:
+		return usageError("--rate must be above 0, and at most 1,000,000 messages/s")
+	case h.Payload < minPayload || h.Payload > 1<<20:
+		return usageError(fmt.Sprintf("--payload must be from %d to %d bytes", minPayload, 1<<20))
+	case h.Quiet <= 0 || h.Attack <= 0 || h.Drain < 0:
+		return usageError("--quiet and --attack must be above 0, --drain not below")
+	case h.MaxRatio < 0 || h.MaxGrowth < 0:
+		return usageError("--max-ratio and --max-growth must not be below 0")
+	}
+	return nil
+}
+
+// Run is kong's entry.
+func (h *hostileCmd) Run(env environment) error {
+	if err := h.check(); err != nil {
+		return err
+	}
+	attacks, err := h.chosen()
+	if err != nil {
+		return err
+	}
+	for i := range attacks {
+		attacks[i].Prepare() // before there is anything to be disturbed by it
+	}
+	l := layout{conns: h.Connections, rooms: h.Rooms, sample: 1}
+	s, err := newSession(env, &h.target, "hostile", h, l, h.Payload)
+	if err != nil {
+		return err
+	}
+	if s.join(0, l.conns) != nil {
+		return s.finish(nil)
+	}
+	w := &siege{hostileCmd: h, session: s, all: newRecorder()}
+	s.report.Hostile = w.run(attacks)
+	s.report.Check = s.checked(1)
+	return s.finish(nil)
+}
+
+// siege is a hostile run under way.
+type siege struct {
+	*hostileCmd
+	*session
+	all   *recorder
+	high  int64 // the server's resident memory, at its highest in this phase
+	looks int
+}
+
+// phase is what the honest noticed in one stretch of time.
+type phase struct {
+	delivery, lag latency
+	cpu           float64 // of one core, percent
+	rss           int64   // at its highest
+	endRSS        int64
+	closed        uint64
+}
+
+// hold measures for so long. It ends early with the context.
+func (w *siege) hold(ctx context.Context, d time.Duration) phase {
+	f := w.fleet
+	before, began := w.server(), f.clock.now()
+	w.high = before.RSS
+	from := f.counts()
+	f.forget(began)
+	to, _ := f.watch(ctx, d, w.tell, func(c *snapshot) bool { // whoever cancelled knows
+		if w.looks++; w.looks%4 == 0 { // each 80 ms: it is not free
+			w.high = max(w.high, w.server().RSS)
+		}
+		return c.open() == 0
+	})
+	after := w.server()
+	rec := f.forget(f.clock.now())
+	w.all.merge(rec)
+	seconds := max(float64(f.clock.now()-began)/1e9, 1e-9)
+	return phase{rec.delivery, rec.lag, (after.CPU - before.CPU).Seconds() / seconds * 100,
+		max(w.high, after.RSS), after.RSS, to.Closed - from.Closed}
+}
+
+func (w *siege) run(attacks []hostile.Attack) *hostilePart {
+	part := &hostilePart{Attacks: []attackPart{}, Faults: []string{}}
+	f, ctx := w.fleet, w.env.ctx
+	from := f.counts()
+	longest := time.Second + w.Quiet
+	for i := range attacks {
+		longest += w.Quiet + max(w.Attack, attacks[i].AtLeast) + time.Second
+	}
+	count := int64(w.Rate * longest.Seconds())
+	f.talk(&plan{pacer: pacer{w.Rate, count}, start: f.clock.now(), layout: f.layout})
+	w.hold(ctx, min(w.Quiet, time.Second)) // caches fill, and nobody looks
+	quiet := w.hold(ctx, w.Quiet)
+	for i := range attacks {
+		if ctx.Err() != nil {
+			break
+		}
+		a := &attacks[i]
+		fmt.Fprintf(w.env.stderr, "attack: %s (%s)\n", a.Name, a.Help) // a lost line changes nothing
+		p := attackPart{Name: a.Name, Help: a.Help, QuietCPU: quiet.cpu, Before: quiet.delivery.quantiles()}
+		during := w.attacked(ctx, a, &p)
+		after := w.hold(ctx, w.Quiet)
+		p.After = after.delivery.quantiles()
+		p.Closed += after.closed
+		p.CPU, p.Growth = during.cpu, during.rss-quiet.endRSS
+		quiet.delivery.merge(after.delivery)
+		p.compare(quiet.delivery.quantiles())
+		part.Attacks = append(part.Attacks, p)
+		quiet = after
+	}
+	to := f.counts()
+	w.drain(w.Drain)
+	w.report.Interrupted = ctx.Err() != nil
+	w.report.Messages = newMessages(&from, &to, w.all)
+	part.judge(w.hostileCmd)
+	return part
+}
+
+// attacked lets an attack run beside the honest.
+func (w *siege) attacked(ctx context.Context, a *hostile.Attack, p *attackPart) phase {
+	ctx, end := context.WithTimeout(ctx, max(w.Attack, a.AtLeast))
+	defer end()
+	done := make(chan hostile.Result, 1)
+	go func() { // ends with ctx
+		done <- a.Run(ctx, hostile.Target{Addr: w.fleet.dial.Addr, URI: w.fleet.dial.URI})
+	}()
+	during := w.hold(ctx, max(w.Attack, a.AtLeast))
+	end()
+	p.Result = <-done
+	p.During, p.Lag, p.Closed = during.delivery.quantiles(), during.lag.quantiles(), during.closed
+	return during
+}
+
+func (p *attackPart) compare(quiet quantiles) {
+	ratio := func(now, then float64) float64 { return now / max(then, 1) }
+	p.RatioP50, p.RatioP99 = ratio(p.During.P50, quiet.P50), ratio(p.During.P99, quiet.P99)
+}
+
+func (p *hostilePart) judge(h *hostileCmd) {
+	for i := range p.Attacks {
+		a := &p.Attacks[i]
+		p.Faults = append(p.Faults, a.Wrong...)
+		if a.Closed > 0 {
+			p.Faults = append(p.Faults, fmt.Sprintf("%s: %d honest connections ended", a.Name, a.Closed))
+		}
+		if h.MaxRatio > 0 && a.RatioP99 > h.MaxRatio {
+			p.Faults = append(p.Faults, fmt.Sprintf("%s: the honest p99 is %.1f times that of the quiet, above %.1f", a.Name, a.RatioP99, h.MaxRatio))
+		}
+		if grown := a.Growth >> 20; h.MaxGrowth > 0 && grown > int64(h.MaxGrowth) {
+			p.Faults = append(p.Faults, fmt.Sprintf("%s: the server grew by %d MiB, above %d", a.Name, grown, h.MaxGrowth))
+		}
+	}
+}
+
+func (t table) hostile(p *hostilePart) {
+	fmt.Fprintf(t.w, "attack\thow they ended\thonest p50\tp99\tmax\tp99 quiet\tratio\tserver CPU\tgrowth\n")
+	for i := range p.Attacks {
+		a := &p.Attacks[i]
+		var ends []string
+		for _, end := range slices.Sorted(maps.Keys(a.Endings)) {
+			ends = append(ends, fmt.Sprintf("%d× %s", a.Endings[end], end))
+		}
+		if a.Missing != "" {
+			ends = []string{"left out: " + a.Missing}
+		}
+		fmt.Fprintf(t.w, "%s\t%s\t%s\t%s\t%s\t%s\t%.2f\t%.0f%% (%.0f%%)\t%s\n", a.Name, strings.Join(ends, ", "),
+			short(a.During.P50), short(a.During.P99), short(a.During.Max), short(max(a.Before.P99, a.After.P99)), a.RatioP99, a.CPU, a.QuietCPU, mib(a.Growth))
+	}
+	fmt.Fprintln(t.w)
+	_ = t.w.Flush() // the last Flush has the error
+}

@@ -1,0 +1,75 @@
+package main
+
+import (
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/hubbub-chat/hubbub/loadgen/hostile"
+	"github.com/hubbub-chat/hubbub/netpoll"
+	"github.com/hubbub-chat/hubbub/schema"
+)
+
+// TestHostile makes every attack on the real server: each attacker ends as it
+// should, and the honest lose nothing. What they notice is not asserted.
+func TestHostile(t *testing.T) {
+	// Frames above the default limit are refused before they are inflated.
+	h := startHubbub(t, "127.0.0.1:0", t.TempDir(), "--compression", "--max-size", "262144")
+	code, r, stdout, stderr := loadgen(t, t.Context(), "hostile", "--url", h.url, "--server-pid", strconv.Itoa(h.cmd.Process.Pid),
+		"-c", "20", "--rooms", "4", "-r", "200", "--quiet", "200ms", "--attack", "1s", "--drain", "20s")
+	if code != exitOK {
+		t.Fatalf("exit code %d\n%s%s", code, stdout, stderr)
+	}
+	if len(r.Hostile.Attacks) != len(hostile.All()) || r.Check.Acked == 0 || r.Check.Lost+r.Check.Duplicated+r.Check.Reordered != 0 {
+		t.Fatalf("%d attacks, check %+v", len(r.Hostile.Attacks), r.Check)
+	}
+	for _, a := range r.Hostile.Attacks {
+		if a.Attempts == 0 || a.Sent == 0 || a.Missing != "" || a.During.Count == 0 || a.Before.Count == 0 {
+			t.Errorf("%s: %+v", a.Name, a)
+		}
+	}
+}
+
+// TestHostileFinds: servers that an attack does hurt.
+func TestHostileFinds(t *testing.T) {
+	for _, c := range []struct {
+		name, attack string
+		suffer       func(*chat)
+		fault        string
+	}{
+		{"endures a flood", "pings", nil, "pings: no connection was ended in time"},
+		{"drops the honest too", "unmasked", func(s *chat) {
+			for _, r := range s.rooms {
+				if len(r.members) > 0 {
+					r.members[0].conn.Close(netpoll.Close(schema.CloseShutdown))
+				}
+			}
+		}, "honest connections ended"},
+		{"does as it should", "headers", nil, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			url, _ := startChat(t, wrong{also: func(s *chat, _ *chatRoom, n int) {
+				if n == 15 && c.suffer != nil {
+					c.suffer(s)
+				}
+			}}, false)
+			code, r, stdout, _ := loadgen(t, t.Context(), "hostile", "--url", url, "-c", "8", "--rooms", "2", "-r", "50",
+				"--quiet", "200ms", "--attack", "500ms", "--attacks", c.attack)
+			faults := strings.Join(r.Faults, ", ")
+			if (code == exitFaults) != (c.fault != "") || !strings.Contains(faults, c.fault) {
+				t.Fatalf("exit code %d, want the fault %q\n%s", code, c.fault, stdout)
+			}
+		})
+	}
+}
+
+// TestHostileLeavesOut: what a server does not offer cannot be attacked, and
+// is said.
+func TestHostileLeavesOut(t *testing.T) {
+	url, _ := startChat(t, wrong{}, false)
+	code, r, stdout, _ := loadgen(t, t.Context(), "hostile", "--url", url, "-c", "2", "--rooms", "1", "-r", "50",
+		"--quiet", "100ms", "--attack", "300ms", "--attacks", "deflate-empty")
+	if code != exitOK || len(r.Hostile.Attacks) != 1 || r.Hostile.Attacks[0].Missing == "" {
+		t.Fatalf("exit code %d\n%s", code, stdout)
+	}
+}
