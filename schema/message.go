@@ -16,6 +16,9 @@ type Message struct {
 	Data   []byte // one JSON value without raw newlines
 }
 
+// MaxKeyLen is the longest idempotency key in bytes.
+const MaxKeyLen = 255
+
 // offsetTimeShift leaves 1,024 offsets to each millisecond. A room that
 // publishes faster runs ahead of the clock and is caught up by it later.
 const offsetTimeShift = 10

@@ -130,6 +130,9 @@ func (c *client) note(payload []byte) {
 		if cmd.Publish != nil {
 			c.ledger.sent(cmd.Publish.Channel, oneLine(cmd.Publish.Data))
 		}
+		if cmd.Rpc != nil {
+			c.ledger.sent(says(cmd.Rpc))
+		}
 	}
 }
 

@@ -21,6 +21,8 @@ func FuzzSession(f *testing.F) {
 		{History: &historyRequest{Channel: "a", Limit: -1, Reverse: true, Since: &position{Offset: 9}}},
 		{Presence: &protocol.PresenceRequest{Channel: "a"}}, {PresenceStats: &protocol.PresenceStatsRequest{Channel: "a"}},
 		{Rpc: &protocol.RPCRequest{Method: "x", Data: protocol.Raw("1")}}, {Send: &protocol.SendRequest{Data: protocol.Raw("1")}},
+		rpcOf("chat.send", `{"channel":"a","text":"hi","key":"k","reply_to":1}`), rpcOf("chat.send", `{"channel":"a","data":{"x":1}}`),
+		rpcOf("chat.typing", `{"channel":"a"}`),
 		{Refresh: &protocol.RefreshRequest{Token: "x"}}, {SubRefresh: &protocol.SubRefreshRequest{Channel: "a"}},
 	} {
 		for _, codec := range codecs {

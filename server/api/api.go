@@ -62,7 +62,6 @@ const (
 	maxBody     = 1 << 20   // bytes of a request
 	maxMany     = 1000      // commands of a batch, channels of a broadcast
 	maxChannels = 100_000   // listed at once
-	maxKeyBytes = 255       // of an idempotency key
 	maxUser     = 255       // bytes of a user, a client, an rpc's name
 	pageBytes   = 512 << 10 // of one history page
 )

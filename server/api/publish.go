@@ -48,7 +48,7 @@ func (a *API) check(p *publication) ([]byte, error) {
 		return nil, schema.ErrNotAvailable.Because("b64data is not supported: data is a JSON value")
 	case len(p.Data) > a.cfg.MaxData:
 		return nil, schema.ErrLimitExceeded.Because(fmt.Sprintf("data has %d bytes, at most %d are allowed", len(p.Data), a.cfg.MaxData))
-	case len(p.Key) > maxKeyBytes:
+	case len(p.Key) > schema.MaxKeyLen:
 		return nil, schema.ErrLimitExceeded.Because("idempotency_key is longer than 255 bytes")
 	}
 	return schema.CheckData(p.Data)

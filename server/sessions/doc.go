@@ -5,7 +5,8 @@
 // is the share of one event loop: its decoder, its shard and the commands that
 // wait for an answer. A session is one client. A subscription is a session in
 // a room; while it reads its room from the store it is an opening, while it
-// recovers it is a catchUp.
+// recovers it is a catchUp. A request is what a method wants that clients call
+// by name (rpc).
 //
 // Goroutines: none. Everything runs on the loops; the store is read by the
 // sink's readers, and what they bring is posted back. Nothing here blocks: a

@@ -8,31 +8,51 @@ import (
 
 	"github.com/centrifugal/protocol"
 
+	"github.com/hubbub-chat/hubbub/fanout"
 	"github.com/hubbub-chat/hubbub/schema"
 	"github.com/hubbub-chat/hubbub/server/channels"
 )
 
 func (s *session) publish(id uint32, req *protocol.PublishRequest) {
 	ln := s.lane()
-	m, rules, err := s.message(req)
+	if req.Type != 0 || req.Removed {
+		ln.fail(s, id, schema.ErrNotAvailable.Because("map publications are not supported"))
+		return
+	}
+	rules, err := s.authorize(channels.Publish, req.Channel)
 	if err != nil {
 		ln.fail(s, id, err)
 		return
 	}
-	if rules.Ephemeral {
+	m, err := s.message(req.Channel, req.Data)
+	switch {
+	case err != nil:
+		ln.fail(s, id, err)
+	case rules.Ephemeral:
 		ln.event(m)
-		ln.ack.Id = id
-		ln.reply(s, &ln.ack)
-		return
+		published(ln, wait{session: s, id: id}, 0, false)
+	default:
+		ln.relay(s, id, m, published)
 	}
+}
+
+// published answers a publish.
+func published(ln *lane, w wait, _ uint64, _ bool) {
+	ln.ack.Id = w.id
+	ln.reply(w.session, &ln.ack)
+}
+
+// relay has a message stored and delivered, and then answers the command that
+// has sent it.
+func (ln *lane) relay(s *session, id uint32, m *schema.Message, answer func(ln *lane, w wait, offset uint64, duplicate bool)) {
 	t := ln.await(s, id)
 	began := time.Now()
-	err = ln.all.cfg.Relay.Publish(m, func(err error) {
+	err := ln.all.cfg.Relay.Publish(m, func(err error) {
 		took := time.Since(began)
-		ln.loop.Post(func() { ln.published(t, m.Room, took, err) })
+		ln.loop.Post(func() { ln.relayed(t, m, took, err, answer) })
 	})
 	if err != nil {
-		ln.published(t, m.Room, 0, refused(err))
+		ln.relayed(t, m, 0, refused(err), answer)
 	}
 }
 
@@ -51,9 +71,14 @@ func (ln *lane) event(m *schema.Message) {
 	})
 }
 
-// published answers a publish. The publisher's own publication, if it is a
-// member, comes before the answer and leaves in the same write.
-func (ln *lane) published(t ticket, room string, took time.Duration, err error) {
+// relayed hears how a message has fared. The sender's own publication, if it
+// is a member, comes before the answer and leaves in the same write.
+func (ln *lane) relayed(t ticket, m *schema.Message, took time.Duration, err error, answer func(*lane, wait, uint64, bool)) {
+	var before fanout.Duplicate
+	duplicate := errors.As(err, &before)
+	if duplicate {
+		err = nil
+	}
 	ln.all.cfg.Observe.Published(took, err)
 	w, ok := ln.waits.take(t)
 	if !ok {
@@ -63,41 +88,43 @@ func (ln *lane) published(t ticket, room string, took time.Duration, err error) 
 		ln.fail(w.session, w.id, err)
 		return
 	}
+	if duplicate {
+		answer(ln, w, before.Offset, true)
+		return
+	}
 	w.session.conn.Cork()
-	if sub := w.session.find(room); sub != nil {
+	if sub := w.session.find(m.Room); sub != nil {
 		ln.shard.Drain()
 		sub.Drained()
 	}
-	ln.ack.Id = w.id
-	ln.reply(w.session, &ln.ack)
+	answer(ln, w, m.Offset, false)
 }
 
-// message makes a message of a request, whose memory is the decoder's.
-func (s *session) message(req *protocol.PublishRequest) (*schema.Message, *channels.Options, error) {
-	if req.Type != 0 || req.Removed {
-		return nil, nil, schema.ErrNotAvailable.Because("map publications are not supported")
-	}
-	rules, err := s.authorize(channels.Publish, req.Channel)
+// message makes a message of data that a client has sent and may send. The
+// memory of data stays the decoder's.
+func (s *session) message(channel string, data []byte) (*schema.Message, error) {
+	data, err := schema.CheckData(data)
 	if err != nil {
-		return nil, nil, err
-	}
-	data, err := schema.CheckData(req.Data)
-	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if reservedType(data) {
-		return nil, nil, schema.ErrBadRequest.Because("this type of message is sent by an RPC")
+		return nil, schema.ErrBadRequest.Because("this type of message is sent by an RPC")
 	}
-	if !s.bucket.Take(s.lane().all.cfg.Rate, s.lane().loop.Elapsed(), publishUnits) {
-		return nil, nil, schema.ErrTooManyRequests
+	if !s.spend(publishUnits) {
+		return nil, schema.ErrTooManyRequests
 	}
-	return &schema.Message{
-		Room:   req.Channel,
-		User:   s.user(),
-		Client: s.clientID(),
-		Info:   s.info(),
-		Data:   bytes.Clone(data),
-	}, rules, nil
+	return s.signed(channel, bytes.Clone(data)), nil
+}
+
+// signed makes a message that says whose it is.
+func (s *session) signed(channel string, data []byte) *schema.Message {
+	return &schema.Message{Room: channel, User: s.user(), Client: s.clientID(), Info: s.info(), Data: data}
+}
+
+// spend takes units of what the client may still send.
+func (s *session) spend(units int) bool {
+	ln := s.lane()
+	return s.bucket.Take(ln.all.cfg.Rate, ln.loop.Elapsed(), units)
 }
 
 // publishUnits is what a publish costs beside its frame.

@@ -127,7 +127,7 @@ func (s *session) handle(cmd *protocol.Command) {
 	case cmd.Ping != nil:
 		s.lane().reply(s, &protocol.Reply{Id: cmd.Id, Ping: &protocol.PingResult{}})
 	case cmd.Rpc != nil:
-		s.lane().fail(s, cmd.Id, schema.ErrNotAvailable)
+		s.rpc(cmd.Id, cmd.Rpc)
 	default:
 		s.close(schema.CloseBadRequest)
 	}
@@ -152,8 +152,7 @@ func (s *session) close(c schema.Close) { s.conn.Close(netpoll.Close(c)) }
 // Charge implements netpoll.Charger: a frame costs one unit, and one for each
 // further KiB.
 func (s *session) Charge(_ *netpoll.Conn, bytes int) bool {
-	ln := s.lane()
-	return s.bucket.Take(ln.all.cfg.Rate, ln.loop.Elapsed(), 1+bytes>>10)
+	return s.spend(1 + bytes>>10)
 }
 
 // Tick implements netpoll.Handler: the deadlines of a connection.
