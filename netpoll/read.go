@@ -110,7 +110,11 @@ func (c *Conn) checkHeader(h ws.Header, op ws.OpCode, have int) bool {
 // violated ends a connection whose framing cannot be followed further.
 func (c *Conn) violated(cl Close) {
 	if c.state == stateClosing {
-		c.end(c.code) // its close frame will not be found any more
+		// Its close frame will not be found any more; ours may still be on
+		// its way, and would be lost if the socket were closed now.
+		if c.state = stateDeaf; c.out == nil {
+			c.flushed()
+		}
 		return
 	}
 	if c.fail(cl); c.state != stateDone {

@@ -30,11 +30,11 @@ func TestIdleSessionBudget(t *testing.T) {
 		eventually(t, "all have left", func() bool { return h.node.sessions.Connected() == 0 })
 	})
 	for range 20 { // pools are filled
-		fds = append(fds, bareGuest(t, h.addr(), "lobby"))
+		fds = append(fds, bareClient(t, h.addr(), "", "lobby"))
 	}
 	goroutines, before := runtime.NumGoroutine(), heapInUse()
 	for range n {
-		fds = append(fds, bareGuest(t, h.addr(), "lobby"))
+		fds = append(fds, bareClient(t, h.addr(), "", "lobby"))
 	}
 	each := float64(heapInUse()-before) / n
 	t.Logf("%.0f bytes of heap for a silent guest in a room", each)
@@ -60,6 +60,56 @@ func TestIdleSessionBudget(t *testing.T) {
 	}
 }
 
+// Budget: what a user with a token costs more than a guest: who it is, until
+// when, and its place among the users that are counted. The name itself is in
+// it, once for all of a user's connections.
+func TestTokenUserBudget(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	const n, budget = 2000, 100
+	cost := func(h *harness, token func(i int) string) float64 {
+		tokens := make([]string, n+20)
+		for i := range tokens {
+			tokens[i] = token(i)
+		}
+		fds := make([]int, 0, len(tokens))
+		defer func() {
+			for _, fd := range fds {
+				_ = unix.Close(fd)
+			}
+			eventually(t, "all have left", func() bool { return h.node.sessions.Connected() == 0 })
+		}()
+		for _, token := range tokens[:20] { // pools are filled
+			fds = append(fds, bareClient(t, h.addr(), token, "lobby"))
+		}
+		before := heapInUse()
+		for _, token := range tokens[20:] {
+			fds = append(fds, bareClient(t, h.addr(), token, "lobby"))
+		}
+		each := float64(heapInUse()-before) / n
+		runtime.KeepAlive(tokens)
+		return each
+	}
+	guest := cost(start(t), func(int) string { return "" })
+	h := start(t, withKey)
+	for _, c := range []struct {
+		name string
+		user func(i int) string
+	}{
+		{"one connection each", func(i int) string { return fmt.Sprintf("user-%08d", i) }},
+		{"ten connections each", func(i int) string { return fmt.Sprintf("user-%08d", i/10) }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			more := cost(h, func(i int) string { return tokenOf(t, c.user(i)) }) - guest
+			t.Logf("%.0f bytes of heap more than the %.0f of a guest", more, guest)
+			if more > budget {
+				t.Errorf("a user with a token costs %.0f bytes of heap more than a guest, want at most %d", more, budget)
+			}
+		})
+	}
+}
+
 func heapInUse() int64 {
 	runtime.GC()
 	runtime.GC()
@@ -68,8 +118,9 @@ func heapInUse() int64 {
 	return int64(m.HeapAlloc)
 }
 
-// bareGuest connects and joins with nothing but a descriptor.
-func bareGuest(t *testing.T, addr, room string) int {
+// bareClient connects, as a guest without a token, and joins with nothing but
+// a descriptor.
+func bareClient(t *testing.T, addr, token, room string) int {
 	t.Helper()
 	a, err := netip.ParseAddrPort(addr)
 	if err != nil {
@@ -97,7 +148,7 @@ func bareGuest(t *testing.T, addr, room string) int {
 	}
 	ask([]byte("GET "+webSocketPath+" HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"), "\r\n\r\n")
-	join := fmt.Sprintf(`{"id":1,"connect":{}}`+"\n"+`{"id":2,"subscribe":{"channel":%q}}`, room)
+	join := fmt.Sprintf(`{"id":1,"connect":{"token":%q}}`+"\n"+`{"id":2,"subscribe":{"channel":%q}}`, token, room)
 	ask(ws.MustCompileFrame(ws.MaskFrameWith(ws.NewTextFrame([]byte(join)), [4]byte{1, 2, 3, 4})), `"subscribe":{`)
 	return fd
 }

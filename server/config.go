@@ -36,8 +36,11 @@ type serveCmd struct {
 	AllowedOrigins []string `placeholder:"ORIGIN" help:"Pages that may connect, as scheme://host[:port], or *. Default: those of this server's own host."`
 	TrustedProxies []string `placeholder:"NETWORK" help:"Networks whose X-Forwarded-For is believed. Default: nobody's."`
 	ConnsPerIP     int      `name:"conns-per-ip" default:"2000" placeholder:"N" help:"Connections of one client address (IPv6: one /64) at once; 0: no limit. Loopback is not limited. Default: ${default}."`
+	ConnsPerUser   int      `name:"conns-per-user" default:"100" placeholder:"N" help:"Connections of one user, by its token, at once on this node; those above it are closed with 3504. 0: no limit. Default: ${default}."`
+	Subscriptions  int      `default:"128" placeholder:"N" help:"Channels that one connection may be subscribed to, at most 255; above it 106. Default: ${default}."`
+	Batch          int      `default:"1000" placeholder:"N" help:"Commands in one frame; more end the connection with 3501. Default: ${default}."`
 	HandshakeRate  int      `default:"10000" placeholder:"N" help:"WebSocket handshakes a second; above it 503. 0: no limit. Default: ${default}."`
-	Rate           int      `default:"1000" placeholder:"N" help:"Units a second that one connection may send, five seconds' worth at once: a frame is 1, each further KiB 1, a publish 4 more. Publishes above it are refused with 111, other frames end the connection with 3013. 0: no limit. Default: ${default}."`
+	Rate           int      `default:"1000" placeholder:"N" help:"Units a second that one connection may send, five seconds' worth at once: a frame is 1, each further KiB 1, each further command 1, a publish 4 more. Publishes above it are refused with 111, other frames end the connection with 3013. 0: no limit. Default: ${default}."`
 	Compression    bool     `help:"Accept permessage-deflate from clients that offer it."`
 
 	Loops     int           `default:"0" placeholder:"N" help:"Event loops; 0 stands for one a CPU. Default: ${default}."`
@@ -66,13 +69,19 @@ func (c *serveCmd) Validate() error {
 	if c.MaxSize < 128 || c.MaxSize > 16<<20 {
 		return fmt.Errorf("--max-size %d is not between 128 and 16777216 bytes", c.MaxSize)
 	}
+	if c.Subscriptions < 0 || c.Subscriptions > 255 {
+		return fmt.Errorf("--subscriptions %d is not between 0 and 255", c.Subscriptions)
+	}
+	if c.Batch < 0 || c.Batch > 1<<20 {
+		return fmt.Errorf("--batch %d is not between 0 and 1048576", c.Batch)
+	}
 	if c.Drain < 0 || c.Drain > 10*time.Minute {
 		return fmt.Errorf("--drain %v is not between 0s and 10m", c.Drain)
 	}
 	for _, n := range []struct {
 		name  string
 		value int
-	}{{"--conns-per-ip", c.ConnsPerIP}, {"--handshake-rate", c.HandshakeRate}, {"--rate", c.Rate}} {
+	}{{"--conns-per-ip", c.ConnsPerIP}, {"--conns-per-user", c.ConnsPerUser}, {"--handshake-rate", c.HandshakeRate}, {"--rate", c.Rate}} {
 		if n.value < 0 || n.value > 1e9 {
 			return fmt.Errorf("%s %d is not between 0 and 1000000000", n.name, n.value)
 		}

@@ -115,6 +115,9 @@ func (n *Node) sessionsConfig() (c sessions.Config, err error) {
 		Hub: n.hub, Relay: n.relay, Store: n.store, Reads: n.reads,
 		Version: version, Guests: cfg.Guests, Observe: n.metrics,
 		Addresses:  limits.NewAddresses(cfg.ConnsPerIP),
+		Users:      limits.NewUsers(cfg.ConnsPerUser),
+		Channels:   cfg.Subscriptions,
+		Batch:      cfg.Batch,
 		Rate:       limits.PerSecond(cfg.Rate, 5*time.Second),
 		Handshakes: limits.PerSecond(cfg.HandshakeRate/len(n.engine.Loops()), time.Second),
 	}

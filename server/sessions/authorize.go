@@ -14,18 +14,15 @@ func (s *session) authorize(a channels.Action, channel string) (*channels.Option
 	}
 	ln := s.lane()
 	policy := ln.all.cfg.Policy
-	c := channels.Caller{}
-	if s.who != nil {
-		c.User = s.who.user
-	}
+	c := channels.Caller{User: s.name()}
 	var g *grant
 	if sub := s.find(channel); sub != nil {
 		c.Subscribed = sub.Room() != nil
 		g = ln.grants[sub]
 	}
-	if g != nil || s.who != nil && s.who.caps != nil {
+	if caps := s.caps(); g != nil || caps != nil {
 		c.Grants = func(channel string, a channels.Action) bool {
-			return g != nil && g.allow&actions[a] != 0 || s.who != nil && s.who.caps.Allows(channel, actions[a])
+			return g != nil && g.allow&actions[a] != 0 || caps.Allows(channel, actions[a])
 		}
 	}
 	if err := policy.Authorize(c, a, channel); err != nil {

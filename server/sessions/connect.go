@@ -55,8 +55,17 @@ func (s *session) identify(req *protocol.ConnectRequest) (*identity, []string, e
 	if err != nil {
 		return nil, nil, err
 	}
-	return &identity{user: claims.User, info: claims.Info, caps: claims.Caps, expires: claims.Expires}, claims.Channels, nil
+	who := &identity{said: say(claims.Info, claims.Caps), expires: claims.Expires}
+	if claims.User != "" {
+		if who.user = cfg.Users.Enter(claims.User); who.user == nil {
+			return nil, nil, errConnections
+		}
+	}
+	return who, claims.Channels, nil
 }
+
+// errConnections: the user has as many connections as it may.
+var errConnections = errors.New("too many connections of a user")
 
 // notConnected answers a connect that failed, and closes: nothing is answered
 // after it. SDKs fetch a new token after 109 and try temporary errors again,
@@ -71,6 +80,8 @@ func (s *session) notConnected(id uint32, err error) {
 		s.close(schema.CloseConnectionClosed)
 	case errors.Is(err, auth.ErrInvalid):
 		s.close(schema.CloseInvalidToken)
+	case errors.Is(err, errConnections):
+		s.close(schema.CloseConnectionLimit)
 	default:
 		s.lane().fail(s, id, err)
 		s.close(schema.Close{Code: schema.CloseInvalidToken.Code, Reason: schema.ErrUnauthorized.Message})
@@ -127,7 +138,7 @@ func guest(data []byte) *identity {
 	if err != nil {
 		return nil // a string always encodes
 	}
-	return &identity{info: info}
+	return &identity{said: say(info, nil)}
 }
 
 // connecting is a connect whose token names channels: it is answered when all

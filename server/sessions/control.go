@@ -20,8 +20,8 @@ type Target struct {
 
 func (s *session) is(t Target) bool {
 	var user bool
-	if s.who != nil && s.who.user != "" {
-		user = s.who.user == t.User
+	if name := s.name(); name != "" {
+		user = name == t.User
 	} else {
 		// A guest's name is made of its id: only guests' names are compared.
 		user = strings.HasPrefix(t.User, guestPrefix) && s.user() == t.User
@@ -106,7 +106,7 @@ func (all *Sessions) Subscribe(t Target, channel string) error {
 // never.
 func (all *Sessions) Refresh(t Target, expires int64) {
 	all.order(t, func(s *session) {
-		if s.who == nil || s.who.user == "" {
+		if s.name() == "" {
 			return // a guest has no token that could expire
 		}
 		s.who.expires = expires

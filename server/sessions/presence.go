@@ -33,10 +33,10 @@ func (s *session) presenceStats(id uint32, channel string) {
 	users := make(map[string]struct{})
 	s.visit(id, channel, func(other *session) {
 		clients++
-		if other.who == nil || other.who.user == "" {
+		if other.name() == "" {
 			guests++ // each a user of its own
 		} else {
-			users[other.who.user] = struct{}{}
+			users[other.name()] = struct{}{}
 		}
 	}, func() (*protocol.Reply, error) {
 		return &protocol.Reply{PresenceStats: &protocol.PresenceStatsResult{

@@ -57,10 +57,24 @@ func before(a, b uint16) bool { return int16(a-b) < 0 }
 
 // identity is who a client is, as a token says, or the name a guest gave.
 type identity struct {
-	user    string // empty for a guest
-	info    []byte // conn_info, one JSON value, or nil
-	caps    *auth.Caps
-	expires int64 // Unix seconds, 0 for never
+	user    *limits.User // nil for a guest
+	said    *said        // nil when there is nothing
+	expires int64        // Unix seconds, 0 for never
+}
+
+// said is what a client's token says of it beside its name, or a guest of
+// itself. It is not changed.
+type said struct {
+	info []byte // conn_info, one JSON value, or nil
+	caps *auth.Caps
+}
+
+// say returns what is said, if anything is.
+func say(info []byte, caps *auth.Caps) *said {
+	if info == nil && caps == nil {
+		return nil
+	}
+	return &said{info, caps}
 }
 
 // subscription is a session in a room.
@@ -80,7 +94,7 @@ func (s *session) Message(_ *netpoll.Conn, binary bool, payload []byte) {
 		return
 	}
 	ln.decoder.Reset(s.codec(), payload)
-	for s.conn.Open() {
+	for n := 0; s.conn.Open(); n++ {
 		if c := ln.connecting[s]; c != nil {
 			c.later(ln.decoder.Rest()) // what stands behind a connect waits for it
 			return
@@ -93,8 +107,25 @@ func (s *session) Message(_ *netpoll.Conn, binary bool, payload []byte) {
 			s.close(schema.CloseBadRequest)
 			return
 		}
+		if n > 0 && !s.mayBe(n) {
+			return
+		}
 		s.handle(cmd)
 	}
+}
+
+// mayBe reports whether there may be a further command in a frame, behind n.
+// The frame's charge has paid for the first.
+func (s *session) mayBe(n int) bool {
+	if n >= s.lane().all.cfg.Batch {
+		s.close(schema.Close{Code: schema.CloseBadRequest.Code, Reason: "too many commands in one frame"})
+		return false
+	}
+	if !s.spend(1) {
+		s.close(schema.CloseTooManyRequests)
+		return false
+	}
+	return true
 }
 
 func (s *session) handle(cmd *protocol.Command) {
@@ -201,6 +232,9 @@ func (s *session) Closed(_ *netpoll.Conn, code uint16) {
 	}
 	delete(s.lane().connecting, s)
 	s.lane().all.cfg.Addresses.Leave(s.place)
+	if s.who != nil {
+		s.lane().all.cfg.Users.Leave(s.who.user)
+	}
 	if s.connected() {
 		s.lane().all.connected.Add(-1)
 	}
@@ -236,18 +270,34 @@ func (s *session) clientID() string { return s.lane().all.clientID(s.id) }
 
 const guestPrefix = "guest-"
 
+// user is the client's name, as others see it.
 func (s *session) user() string {
-	if s.who != nil && s.who.user != "" {
-		return s.who.user
+	if name := s.name(); name != "" {
+		return name
 	}
 	return guestPrefix + s.clientID()
 }
 
+// name is the user of the client's token, empty for a guest.
+func (s *session) name() string {
+	if s.who == nil || s.who.user == nil {
+		return ""
+	}
+	return s.who.user.Name
+}
+
 func (s *session) info() []byte {
-	if s.who == nil {
+	if s.who == nil || s.who.said == nil {
 		return nil
 	}
-	return s.who.info
+	return s.who.said.info
+}
+
+func (s *session) caps() *auth.Caps {
+	if s.who == nil || s.who.said == nil {
+		return nil
+	}
+	return s.who.said.caps
 }
 
 // clientInfo is what others see of the client.

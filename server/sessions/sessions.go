@@ -54,6 +54,7 @@ type Config struct {
 	Origins    *limits.Origins      // which pages may connect; nil for the server's own
 	Proxies    *limits.Proxies      // whose word about addresses is taken; nil for nobody's
 	Addresses  *limits.Addresses    // connections per client network; nil for no limit
+	Users      *limits.Users        // connections per user of a token; nil for no limit
 	Rate       limits.Rate          // of a connection's frames: one unit each, one a KiB, four more a publish
 	Handshakes limits.Rate          // of a loop
 
@@ -62,6 +63,7 @@ type Config struct {
 	ConnectTimeout time.Duration // for the connect command; default 10 s
 	Answer         time.Duration // every command is answered within it; default 4 s
 	Channels       int           // subscriptions of a session, at most 255; default 128
+	Batch          int           // commands of one frame, above it close 3501; default 1,000
 	PageMessages   int           // of one history reply; default 500
 	PresenceLimit  int           // clients one presence reply lists; default 10,000
 }
@@ -98,11 +100,15 @@ func (c *Config) setDefaults() {
 	if c.Addresses == nil {
 		c.Addresses = limits.NewAddresses(0)
 	}
+	if c.Users == nil {
+		c.Users = limits.NewUsers(0)
+	}
 	duration(&c.Ping, 25*time.Second)
 	duration(&c.Pong, 10*time.Second)
 	duration(&c.ConnectTimeout, 10*time.Second)
 	duration(&c.Answer, 4*time.Second)
 	number(&c.Channels, 128)
+	number(&c.Batch, 1000)
 	number(&c.PageMessages, 500)
 	number(&c.PresenceLimit, 10_000)
 }

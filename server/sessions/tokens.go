@@ -44,16 +44,12 @@ func (s *session) verify(token string) (auth.SubClaims, error) {
 		return auth.SubClaims{}, schema.ErrPermissionDenied
 	}
 	claims, err := cfg.Tokens.Subscribe(token, s.lane().loop.Now())
-	user := ""
-	if s.who != nil {
-		user = s.who.user
-	}
 	switch {
 	case errors.Is(err, auth.ErrExpired):
 		return claims, schema.ErrTokenExpired
 	case errors.Is(err, auth.ErrUnavailable):
 		return claims, schema.ErrInternal
-	case err != nil, claims.User != user:
+	case err != nil, claims.User != s.name():
 		return claims, schema.ErrPermissionDenied
 	}
 	return claims, nil
@@ -81,7 +77,7 @@ func (s *session) granted(req *protocol.SubscribeRequest) (*grant, *channels.Opt
 // refresh gives a session the time, and the rights, of a new token.
 func (s *session) refresh(id uint32, token string) {
 	cfg := &s.lane().all.cfg
-	if cfg.Tokens == nil || s.who == nil || s.who.user == "" {
+	if cfg.Tokens == nil || s.name() == "" {
 		s.lane().fail(s, id, schema.ErrNotAvailable.Because("a guest has nothing to refresh"))
 		return
 	}
@@ -93,11 +89,11 @@ func (s *session) refresh(id uint32, token string) {
 	case errors.Is(err, auth.ErrUnavailable):
 		s.lane().fail(s, id, schema.ErrInternal)
 		return
-	case err != nil, claims.User != s.who.user:
+	case err != nil, claims.User != s.name():
 		s.close(schema.CloseInvalidToken)
 		return
 	}
-	s.who.info, s.who.caps, s.who.expires = claims.Info, claims.Caps, claims.Expires
+	s.who.said, s.who.expires = say(claims.Info, claims.Caps), claims.Expires
 	r := &protocol.RefreshResult{Client: s.clientID(), Version: cfg.Version}
 	if claims.Expires > 0 {
 		r.Expires, r.Ttl = true, ttl(claims.Expires, s.lane().loop.Now())

@@ -16,10 +16,10 @@ func (all *Sessions) Users() int {
 		ln.loop.Post(func() {
 			here, known := 0, []string(nil) // no loop waits while another counts
 			ln.each(func(s *session) {
-				if s.who == nil || s.who.user == "" {
+				if s.name() == "" {
 					here++
 				} else {
-					known = append(known, s.who.user)
+					known = append(known, s.name())
 				}
 			})
 			go func() { // ends when the names are added
