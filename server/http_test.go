@@ -145,9 +145,9 @@ func TestMetrics(t *testing.T) {
 	a.fails(publishTo("one", `{"type":"edit"}`), 107)
 	c.sendRaw(false, "oops")
 	c.expectClose(3501)
-	eventually(t, "the close is counted", func() bool {
+	eventually(t, "the close is counted, and its socket gone", func() bool {
 		now, _ := w.scrape(t)
-		return now[`hubbub_closes_total{code="3501"}`] == 1
+		return now[`hubbub_closes_total{code="3501"}`] == 1 && now["hubbub_connections"] == before["hubbub_connections"]+2
 	})
 	after, types := w.scrape(t)
 
