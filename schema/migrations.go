@@ -5,14 +5,20 @@ import (
 	"io/fs"
 )
 
-//go:embed migrations/sqlite/*.sql
+//go:embed migrations/sqlite/*.sql migrations/mysql/*.sql
 var migrations embed.FS
 
 // SQLiteMigrations returns the goose migrations of the embedded store, at the
 // root of the file system. A migration that has been released is never edited:
 // a database remembers its number alone.
-func SQLiteMigrations() fs.FS {
-	sub, err := fs.Sub(migrations, "migrations/sqlite")
+func SQLiteMigrations() fs.FS { return directory("sqlite") }
+
+// MySQLMigrations returns those of MySQL, MariaDB and PlanetScale. The same is
+// true of them.
+func MySQLMigrations() fs.FS { return directory("mysql") }
+
+func directory(name string) fs.FS {
+	sub, err := fs.Sub(migrations, "migrations/"+name)
 	if err != nil {
 		panic("schema: the migrations were not embedded: " + err.Error())
 	}

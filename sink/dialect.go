@@ -3,13 +3,24 @@ package sink
 import "strings"
 
 // dialect is the SQL of one database, as data. Every statement that the
-// package runs on messages is here; a second database is a second value.
+// package runs on messages is here; docs/sql.md lists them, and a test holds
+// the list to this.
 //
-// What another database has to be able to say too: keyset pages, an upsert
-// that changes nothing, and the number of rows an insert really added. So
-// there is no INSERT OR IGNORE (it hides any violation, not just that of the
-// key), no RETURNING, and every key starts with the room.
+// What a database has to be able to say: keyset pages, an upsert that changes
+// nothing, and the number of rows an insert really added. So there is no
+// INSERT IGNORE (it hides any violation, not just that of the key), no
+// RETURNING, and every statement on messages names the room.
 type dialect struct {
+	// How the writer talks: statements prepared once on one connection that
+	// it keeps, or texts on whatever connection the pool gives.
+	prepared bool
+	pageRows int // rows in one INSERT, at most
+	maxBytes int // of one INSERT, roughly; 0: no limit
+
+	// classify makes errors.Is(err, ErrBusy), ErrData or ErrUnavailable true of
+	// the database's errors where their comments say so.
+	classify func(error) error
+
 	begin, commit, rollback string
 
 	insertMessages multiRow // room, seq, prev, sender, client, info, send_key, dup_of, body
@@ -23,6 +34,23 @@ type dialect struct {
 
 	setEpoch string // value; changes nothing once there is one
 	getEpoch string // -> value
+
+	log logDialect // of a database that a log is written to
+}
+
+// logDialect is what a writer from the log needs beside.
+type logDialect struct {
+	addTombstones multiRow // room, seq, prev; adds no row for a message that is stored
+	findTombstone string   // room, seq -> a row if it is one
+	below         string   // room, seq -> the seq before it
+
+	addPosition  string // topic, part, moved; changes nothing once there is one
+	getPosition  string // topic, part -> pos, moved
+	movePosition string // pos, moved, topic, part, the pos it was
+
+	addRepair  string // topic, part, room, seq, epoch, since
+	getRepairs string // topic, part, limit -> room, seq, epoch, since
+	endRepair  string // topic, part, room, seq, epoch
 }
 
 // multiRow is an INSERT of any number of rows.
@@ -36,37 +64,7 @@ func (m multiRow) text(n int) string {
 	return m.insert + strings.TrimSuffix(strings.Repeat(m.row+",", n), ",") + m.onConflict
 }
 
-const pageColumns = `seq, prev, sender, client, info, send_key, body`
-
-var sqliteDialect = dialect{
-	// IMMEDIATE takes the write lock at once. A deferred transaction would
-	// take it at its first write, where SQLite may answer BUSY without waiting.
-	begin:    `BEGIN IMMEDIATE`,
-	commit:   `COMMIT`,
-	rollback: `ROLLBACK`,
-
-	insertMessages: multiRow{
-		insert:     `INSERT INTO messages (room, seq, prev, sender, client, info, send_key, dup_of, body) VALUES `,
-		row:        `(?,?,?,?,?,?,?,?,?)`,
-		onConflict: ` ON CONFLICT (room, seq) DO UPDATE SET seq = excluded.seq`,
-		columns:    9,
-	},
-	claimSends: multiRow{
-		insert:     `INSERT INTO sends (room, sender, send_key, seq) VALUES `,
-		row:        `(?,?,?,?)`,
-		onConflict: ` ON CONFLICT (room, sender, send_key) DO NOTHING`,
-		columns:    4,
-	},
-	findSend: `SELECT seq FROM sends WHERE room = ? AND sender = ? AND send_key = ?`,
-
-	last: `SELECT seq FROM messages WHERE room = ? ORDER BY seq DESC LIMIT 1`,
-	after: `SELECT ` + pageColumns + ` FROM messages
-		WHERE room = ? AND seq > ? AND seq <= ? AND dup_of = 0 ORDER BY seq LIMIT ?`,
-	before: `SELECT ` + pageColumns + ` FROM messages
-		WHERE room = ? AND seq < ? AND dup_of = 0 ORDER BY seq DESC LIMIT ?`,
-	count: `SELECT COUNT(*) FROM (SELECT 1 FROM messages
-		WHERE room = ? AND seq > ? AND seq <= ? AND dup_of = 0 LIMIT ?) AS page`,
-
-	setEpoch: `INSERT INTO meta (name, value) VALUES ('epoch', ?) ON CONFLICT (name) DO NOTHING`,
-	getEpoch: `SELECT value FROM meta WHERE name = 'epoch'`,
-}
+const (
+	messageColumns = `room, seq, prev, sender, client, info, send_key, dup_of, body`
+	pageColumns    = `seq, prev, sender, client, info, send_key, body`
+)

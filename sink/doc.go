@@ -1,8 +1,10 @@
 // Package sink is the durable path: it makes messages survive the process, and
 // finds them again. Its nouns:
 //
-//   - Store is the SQL database: history, idempotency keys, the epoch. Today it
-//     is SQLite, one file; the text of its SQL is a dialect.
+//   - Store is the SQL database: history, idempotency keys, the epoch. It is
+//     SQLite, one file, or MySQL; the text of its SQL is a dialect.
+//   - MySQL is a Store that other processes use too. It is written from a log
+//     with Commit: what was read, and how far, in one transaction.
 //   - Direct is the direct writer: it queues messages within a budget and
 //     commits them to a Store in batches, so that Submit can be called where
 //     nothing may block.

@@ -9,6 +9,15 @@ import (
 )
 
 func TestDuplicateKeys(t *testing.T) {
+	t.Run("sqlite", func(t *testing.T) {
+		testDuplicateKeys(t, func(t *testing.T) *Store { return openStore(t, SyncNormal) })
+	})
+	t.Run("mysql", func(t *testing.T) {
+		testDuplicateKeys(t, func(t *testing.T) *Store { return openMySQL(t).Store })
+	})
+}
+
+func testDuplicateKeys(t *testing.T, open func(*testing.T) *Store) {
 	type sent struct {
 		room, user, key string
 		offset          uint64
@@ -27,10 +36,12 @@ func TestDuplicateKeys(t *testing.T) {
 		{"other key", [][]sent{{{"r", "u", "k", 1}}, {{"r", "u", "l", 2}}}, map[uint64]int64{1: 0, 2: 0}},
 		{"other user", [][]sent{{{"r", "u", "k", 1}}, {{"r", "v", "k", 2}}}, map[uint64]int64{1: 0, 2: 0}},
 		{"other room", [][]sent{{{"r", "u", "k", 1}}, {{"s", "u", "k", 2}}}, map[uint64]int64{1: 0, 2: 0}},
+		{"keys that differ in a blank", [][]sent{{{"r", "u", "k", 1}}, {{"r", "u", "k ", 2}}, {{"r", "u ", "k", 3}}}, map[uint64]int64{1: 0, 2: 0, 3: 0}},
+		{"keys that differ in case", [][]sent{{{"r", "u", "k", 1}}, {{"r", "u", "K", 2}}, {{"R", "u", "k", 3}}}, map[uint64]int64{1: 0, 2: 0, 3: 0}},
 		{"no key", [][]sent{{{"r", "u", "", 1}}, {{"r", "u", "", 2}}}, map[uint64]int64{1: 0, 2: 0}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s := openStore(t, SyncNormal)
+			s := open(t)
 			for _, b := range c.batches {
 				var batch []*schema.Message
 				for _, m := range b {
@@ -73,7 +84,7 @@ func checkHidden(t *testing.T, s *Store, dups map[uint64]int64) {
 	t.Helper()
 	shown := make(map[uint64]bool)
 	var last uint64
-	for _, room := range []string{"r", "s"} {
+	for _, room := range []string{"r", "s", "R"} {
 		up, err := s.After(t.Context(), room, 0, 0, 100, 1<<20)
 		if err != nil {
 			t.Fatal(err)

@@ -32,8 +32,9 @@ func offsets(page []*schema.Message) string {
 	return strings.TrimSpace(b.String())
 }
 
-func TestPages(t *testing.T) {
-	s := openStore(t, SyncNormal)
+func TestPages(t *testing.T) { onEach(t, testPages) }
+
+func testPages(t *testing.T, s *Store) {
 	mustAppend(t, s, chain("r", 5)...)
 	mustAppend(t, s, chain("r2", 2)...) // neighbours in the key must not show
 	mustAppend(t, s, chain("q", 2)...)
@@ -93,8 +94,9 @@ func TestPages(t *testing.T) {
 }
 
 // TestPagesAgainstModel compares random pages with a slice.
-func TestPagesAgainstModel(t *testing.T) {
-	s := openStore(t, SyncNormal)
+func TestPagesAgainstModel(t *testing.T) { onEach(t, testPagesAgainstModel) }
+
+func testPagesAgainstModel(t *testing.T, s *Store) {
 	run := 0
 	rapid.Check(t, func(t *rapid.T) {
 		run++

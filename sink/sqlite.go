@@ -120,8 +120,9 @@ func checkpointSQLite(db *sql.DB) error {
 	return nil
 }
 
-// busy makes errors.Is(err, ErrBusy) true of SQLite's code for it.
-func busy(err error) error {
+// classifySQLite knows SQLite's code for being busy. Whatever else goes wrong
+// with a file on this machine is not going to heal by itself.
+func classifySQLite(err error) error {
 	var e *sqlite.Error
 	if errors.As(err, &e) && e.Code()&0xff == sqlite3.SQLITE_BUSY {
 		return fmt.Errorf("%w: %w", ErrBusy, err)

@@ -9,6 +9,7 @@ import (
 	"math"
 	"os"
 	"sync"
+	"sync/atomic"
 
 	"github.com/hubbub-chat/hubbub/schema"
 )
@@ -21,6 +22,16 @@ var (
 	// person's sqlite3, held the database's write lock for longer than
 	// busyTimeout. Nothing was written; the same batch may be tried again.
 	ErrBusy = errors.New("database is busy")
+
+	// ErrData is returned by Append when the database refuses what it is
+	// given: a value too long or out of range. Nothing was written, and
+	// nothing of this batch ever will be while that message is in it.
+	ErrData = errors.New("the database refuses the data")
+
+	// ErrUnavailable is returned by Append when the database, elsewhere,
+	// cannot be reached or does not serve. Whether the batch was stored is
+	// not known; appending it again until there is an answer is harmless.
+	ErrUnavailable = errors.New("the database is not available")
 )
 
 // Store is the database of messages. One connection writes, a few read.
@@ -29,13 +40,15 @@ var (
 type Store struct {
 	// Immutable.
 	dialect *dialect
-	lock    *dirLock
+	lock    *dirLock // of the directory; nil for a database elsewhere
 	epoch   string
-	writes  *sql.DB // one connection: migrations, then the writer's
+	writes  *sql.DB // of SQLite one connection: migrations, then the writer's
 	reads   *sql.DB
 
-	// Immutable, prepared on reads.
-	last, after, before, count *sql.Stmt
+	// Immutable, on reads.
+	last, after, before, count query
+
+	queries atomic.Uint64 // run
 
 	// Guarded by mu.
 	mu     sync.Mutex
@@ -80,15 +93,60 @@ func (s *Store) open(ctx context.Context, dir string, sync Sync) (err error) {
 	if s.reads, err = openSQLiteReaders(dir); err != nil {
 		return err
 	}
+	return s.prepare(ctx)
+}
+
+// prepare readies the queries.
+func (s *Store) prepare(ctx context.Context) (err error) {
 	for _, p := range []struct {
-		stmt **sql.Stmt
-		text string
+		query *query
+		text  string
 	}{{&s.last, s.dialect.last}, {&s.after, s.dialect.after}, {&s.before, s.dialect.before}, {&s.count, s.dialect.count}} {
-		if *p.stmt, err = s.reads.PrepareContext(ctx, p.text); err != nil {
+		*p.query = query{db: s.reads, text: p.text, run: &s.queries}
+		if !s.dialect.prepared {
+			continue
+		}
+		if p.query.stmt, err = s.reads.PrepareContext(ctx, p.text); err != nil {
 			return fmt.Errorf("prepare %q: %w", p.text, err)
 		}
 	}
 	return nil
+}
+
+// query is a statement that reads, prepared where the dialect says so.
+type query struct {
+	db   *sql.DB
+	text string
+	stmt *sql.Stmt
+	run  *atomic.Uint64
+}
+
+func (q *query) rows(ctx context.Context, args ...any) (*sql.Rows, error) {
+	q.run.Add(1)
+	if q.stmt != nil {
+		return q.stmt.QueryContext(ctx, args...)
+	}
+	return q.db.QueryContext(ctx, q.text, args...)
+}
+
+func (q *query) row(ctx context.Context, args ...any) *sql.Row {
+	q.run.Add(1)
+	if q.stmt != nil {
+		return q.stmt.QueryRowContext(ctx, args...)
+	}
+	return q.db.QueryRowContext(ctx, q.text, args...)
+}
+
+// StoreStats is what a Store has done, and of its connections what
+// database/sql says: Reads of those that read, Writes of those that write.
+type StoreStats struct {
+	Queries       uint64 // reads of messages asked for: Last, After, Before, Count
+	Reads, Writes sql.DBStats
+}
+
+// Stats returns the figures of now.
+func (s *Store) Stats() StoreStats {
+	return StoreStats{Queries: s.queries.Load(), Reads: s.reads.Stats(), Writes: s.writes.Stats()}
 }
 
 // mintEpoch returns the database's epoch. The first to open the database
@@ -109,14 +167,14 @@ func (s *Store) mintEpoch(ctx context.Context) (epoch string, err error) {
 }
 
 // Epoch names the history that the offsets belong to: 16 hexadecimal digits,
-// the same for as long as the database file lives.
+// the same for as long as the database lives.
 func (s *Store) Epoch() string { return s.epoch }
 
 // Last returns the room's highest offset, hidden duplicates included, or 0
 // when the room has no message.
 func (s *Store) Last(ctx context.Context, room string) (uint64, error) {
 	var seq int64
-	err := s.last.QueryRowContext(ctx, room).Scan(&seq)
+	err := s.last.row(ctx, room).Scan(&seq)
 	if errors.Is(err, sql.ErrNoRows) {
 		return 0, nil
 	}
@@ -135,8 +193,8 @@ func (s *Store) Last(ctx context.Context, room string) (uint64, error) {
 // its duplicates, which After and Before do not show.
 //
 // A ctx that ends stops the batch between two statements, not within one. The
-// error is ErrBusy or ErrClosed where their comments say so; otherwise
-// it is the database's: a full disk, an I/O error, an offset of 0.
+// error is ErrBusy, ErrData, ErrUnavailable or ErrClosed where their comments
+// say so; otherwise it is the database's: a full disk, an I/O error.
 func (s *Store) Append(ctx context.Context, batch []*schema.Message) error {
 	if len(batch) == 0 {
 		return nil
@@ -149,7 +207,7 @@ func (s *Store) Append(ctx context.Context, batch []*schema.Message) error {
 	if s.writer == nil {
 		w, err := newWriter(ctx, s.writes, s.dialect)
 		if err != nil {
-			return fmt.Errorf("open the writer again: %w", busy(err))
+			return fmt.Errorf("open the writer again: %w", s.dialect.classify(err))
 		}
 		s.writer = w
 	}
@@ -161,7 +219,7 @@ func (s *Store) Append(ctx context.Context, batch []*schema.Message) error {
 		err = errors.Join(err, s.writer.close())
 		s.writer = nil
 	}
-	return fmt.Errorf("append %d messages: %w", len(batch), busy(err))
+	return fmt.Errorf("append %d messages: %w", len(batch), s.dialect.classify(err))
 }
 
 // After returns the room's messages with after < offset <= upTo, oldest first;
@@ -172,7 +230,7 @@ func (s *Store) After(ctx context.Context, room string, after, upTo uint64, limi
 	if upTo == 0 {
 		upTo = math.MaxInt64
 	}
-	page, err := readPage(ctx, s.after, room, maxBytes, room, signed(after), signed(upTo), max(limit, 0))
+	page, err := readPage(ctx, &s.after, room, maxBytes, room, signed(after), signed(upTo), max(limit, 0))
 	if err != nil {
 		return nil, fmt.Errorf("read room %q after %d: %w", room, after, err)
 	}
@@ -185,7 +243,7 @@ func (s *Store) Before(ctx context.Context, room string, before uint64, limit, m
 	if before == 0 {
 		before = math.MaxInt64
 	}
-	page, err := readPage(ctx, s.before, room, maxBytes, room, signed(before), max(limit, 0))
+	page, err := readPage(ctx, &s.before, room, maxBytes, room, signed(before), max(limit, 0))
 	if err != nil {
 		return nil, fmt.Errorf("read room %q before %d: %w", room, before, err)
 	}
@@ -195,15 +253,15 @@ func (s *Store) Before(ctx context.Context, room string, before uint64, limit, m
 // Count counts the room's messages with after < offset <= upTo, but no more
 // than max: it costs what it counts.
 func (s *Store) Count(ctx context.Context, room string, after, upTo uint64, max int) (n int, err error) {
-	if err = s.count.QueryRowContext(ctx, room, signed(after), signed(upTo), max).Scan(&n); err != nil {
+	if err = s.count.row(ctx, room, signed(after), signed(upTo), max).Scan(&n); err != nil {
 		return 0, fmt.Errorf("count room %q after %d: %w", room, after, err)
 	}
 	return n, nil
 }
 
 // readPage runs a query of pageColumns.
-func readPage(ctx context.Context, query *sql.Stmt, room string, maxBytes int, args ...any) (page []*schema.Message, err error) {
-	rows, err := query.QueryContext(ctx, args...)
+func readPage(ctx context.Context, q *query, room string, maxBytes int, args ...any) (page []*schema.Message, err error) {
+	rows, err := q.rows(ctx, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -232,7 +290,7 @@ func readPage(ctx context.Context, query *sql.Stmt, room string, maxBytes int, a
 // signed returns an offset as SQL knows it.
 func signed(offset uint64) int64 { return int64(min(offset, math.MaxInt64)) }
 
-// Close waits for the Append that runs, folds the write-ahead log into the
+// Close waits for the Append that runs, folds SQLite's write-ahead log into the
 // database file and releases the directory. Appends after it are refused with
 // ErrClosed, reads with an error. A second Close does nothing.
 func (s *Store) Close() error {
@@ -259,7 +317,13 @@ func (s *Store) release() error {
 		errs = append(errs, s.writer.close())
 	}
 	if s.writes != nil {
-		errs = append(errs, checkpointSQLite(s.writes), s.writes.Close())
+		if s.lock != nil {
+			errs = append(errs, checkpointSQLite(s.writes))
+		}
+		errs = append(errs, s.writes.Close())
 	}
-	return errors.Join(append(errs, s.lock.release())...)
+	if s.lock != nil {
+		errs = append(errs, s.lock.release())
+	}
+	return errors.Join(errs...)
 }

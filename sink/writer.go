@@ -8,31 +8,34 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"unicode/utf8"
 
 	"github.com/hubbub-chat/hubbub/schema"
 )
 
-// chunkRows is how many rows one INSERT carries. A batch to one room gains a
-// third from 1 to 32 rows and nothing beyond.
-const chunkRows = 32
-
-// writer is the connection that writes, with everything prepared on it. It
-// pins one sql.Conn and says BEGIN and COMMIT in prepared statements: a sql.Tx
-// parses both each time and starts a goroutine, which costs a batch of one
-// message half as much again. Going below database/sql to the driver gained
-// under a tenth more and would have tied the writer to SQLite.
+// writer says the statements that write, on one connection at a time.
+//
+// For SQLite it keeps that connection, with everything prepared on it, and
+// says BEGIN and COMMIT in prepared statements: a sql.Tx parses both each time
+// and starts a goroutine, which costs a batch of one message half as much
+// again. Going below database/sql to the driver gained under a tenth more and
+// would have tied the writer to SQLite. For MySQL it borrows a connection for
+// each batch, so that the pool may replace those that are old or dead, and
+// says everything as text: one round trip a statement, and none to prepare.
 //
 // It belongs to the goroutine that holds Store.mu.
 type writer struct {
 	// Immutable.
-	conn                    *sql.Conn
-	begin, commit, rollback *sql.Stmt
-	messages, sends         inserter
-	findSend                *sql.Stmt
+	dialect                           *dialect
+	db                                *sql.DB
+	begin, commit, rollback, findSend statement
+	messages, sends                   inserter
+	maxSize                           int // of a message; 0: no limit
 
-	rows   []row // the batch, kept for its memory
-	keyed  []int // indices of the rows with a key, in their order
-	broken bool  // a transaction may still be open: only close is left
+	conn   *sql.Conn // kept, or borrowed for a batch
+	rows   []row     // the batch, kept for its memory
+	keyed  []int     // indices of the rows with a key, in their order
+	broken bool      // a transaction may still be open: only close is left
 }
 
 // row is a message about to be stored.
@@ -41,82 +44,138 @@ type row struct {
 	dupOf int64
 }
 
-// inserter is a multiRow prepared for one row and for chunkRows.
-type inserter struct {
-	one, many *sql.Stmt
-	args      []any // chunkRows rows of them, kept for its memory
+// statement is one text, prepared where the dialect says so.
+type statement struct {
+	text string
+	stmt *sql.Stmt
 }
 
-// newWriter takes a connection from db and prepares the statements.
-func newWriter(ctx context.Context, db *sql.DB, d *dialect) (*writer, error) {
-	conn, err := db.Conn(ctx)
-	if err != nil {
+// inserter is a multiRow: prepared for one row and for a full page, or as a
+// text for any number.
+type inserter struct {
+	multiRow
+	page      int
+	one, many statement
+	args      []any // a page of them, kept for its memory
+}
+
+// newWriter makes a writer, and prepares its statements on a connection from
+// db where the dialect says so.
+func newWriter(ctx context.Context, db *sql.DB, d *dialect) (_ *writer, err error) {
+	w := &writer{
+		dialect: d, db: db,
+		begin: statement{text: d.begin}, commit: statement{text: d.commit}, rollback: statement{text: d.rollback},
+		findSend: statement{text: d.findSend},
+		messages: newInserter(d.insertMessages, d.pageRows),
+		sends:    newInserter(d.claimSends, d.pageRows),
+	}
+	if !d.prepared {
+		return w, nil
+	}
+	if w.conn, err = db.Conn(ctx); err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
 	}
-	w := &writer{conn: conn}
-	w.messages.args = make([]any, 0, chunkRows*d.insertMessages.columns)
-	w.sends.args = make([]any, 0, chunkRows*d.claimSends.columns)
-	for _, p := range []struct {
-		stmt **sql.Stmt
-		text string
-	}{
-		{&w.begin, d.begin}, {&w.commit, d.commit}, {&w.rollback, d.rollback},
-		{&w.messages.one, d.insertMessages.text(1)}, {&w.messages.many, d.insertMessages.text(chunkRows)},
-		{&w.sends.one, d.claimSends.text(1)}, {&w.sends.many, d.claimSends.text(chunkRows)},
-		{&w.findSend, d.findSend},
-	} {
-		if *p.stmt, err = conn.PrepareContext(ctx, p.text); err != nil {
-			return nil, errors.Join(fmt.Errorf("prepare %.40q: %w", p.text, err), w.close())
+	for _, s := range w.statements() {
+		if s.stmt, err = w.conn.PrepareContext(ctx, s.text); err != nil {
+			return nil, errors.Join(fmt.Errorf("prepare %.40q: %w", s.text, err), w.close())
 		}
 	}
 	return w, nil
 }
 
+func newInserter(m multiRow, page int) inserter {
+	return inserter{
+		multiRow: m, page: page, args: make([]any, 0, page*m.columns),
+		one: statement{text: m.text(1)}, many: statement{text: m.text(page)},
+	}
+}
+
+func (w *writer) statements() []*statement {
+	return []*statement{
+		&w.begin, &w.commit, &w.rollback, &w.findSend,
+		&w.messages.one, &w.messages.many, &w.sends.one, &w.sends.many,
+	}
+}
+
 // close gives the connection back, and away if a transaction may be open.
 func (w *writer) close() error {
 	var errs []error
-	for _, s := range []*sql.Stmt{
-		w.begin, w.commit, w.rollback, w.messages.one, w.messages.many, w.sends.one, w.sends.many, w.findSend,
-	} {
-		if s != nil {
-			errs = append(errs, s.Close())
+	for _, s := range w.statements() {
+		if s.stmt != nil {
+			errs = append(errs, s.stmt.Close())
 		}
+	}
+	return errors.Join(append(errs, w.letGo())...)
+}
+
+// letGo gives back the connection, if there is one.
+func (w *writer) letGo() error {
+	conn := w.conn
+	if w.conn = nil; conn == nil {
+		return nil
 	}
 	if w.broken {
 		discard := func(any) error { return driver.ErrBadConn } // database/sql then closes it
-		if err := w.conn.Raw(discard); !errors.Is(err, driver.ErrBadConn) {
-			errs = append(errs, err)
+		if err := conn.Raw(discard); !errors.Is(err, driver.ErrBadConn) && !errors.Is(err, sql.ErrConnDone) {
+			return err
 		}
-		return errors.Join(errs...)
+		return nil
 	}
-	return errors.Join(append(errs, w.conn.Close())...)
+	return conn.Close()
+}
+
+func (w *writer) exec(ctx context.Context, s *statement, args ...any) (sql.Result, error) {
+	if s.stmt != nil {
+		return s.stmt.ExecContext(ctx, args...)
+	}
+	return w.conn.ExecContext(ctx, s.text, args...)
+}
+
+func (w *writer) queryRow(ctx context.Context, s *statement, args ...any) *sql.Row {
+	if s.stmt != nil {
+		return s.stmt.QueryRowContext(ctx, args...)
+	}
+	return w.conn.QueryRowContext(ctx, s.text, args...)
 }
 
 // append stores the batch in one transaction. See Store.Append.
 func (w *writer) append(ctx context.Context, batch []*schema.Message) error {
-	w.take(batch)
 	defer w.drop()
-	// The driver starts a goroutine for each statement whose context can end.
-	// Statements take microseconds: ctx is looked at between them instead.
+	if err := w.take(batch); err != nil {
+		return err
+	}
+	return w.transaction(ctx, w.insert)
+}
+
+// transaction runs f in one. ctx is looked at between statements only: the
+// driver of SQLite starts a goroutine for each whose context can end, and they
+// take microseconds; MySQL's have time-outs of their own. So f is given both
+// contexts.
+func (w *writer) transaction(ctx context.Context, f func(ctx, bg context.Context) error) (err error) {
 	bg := context.WithoutCancel(ctx)
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if _, err := w.begin.ExecContext(bg); err != nil {
-		w.broken = !errors.Is(busy(err), ErrBusy)
+	if !w.dialect.prepared {
+		if w.conn, err = w.db.Conn(ctx); err != nil {
+			return fmt.Errorf("connect: %w", err)
+		}
+		defer func() {
+			err = errors.Join(err, w.letGo())
+			w.broken = false
+		}()
+	}
+	if _, err := w.exec(bg, &w.begin); err != nil {
+		w.broken = !errors.Is(w.dialect.classify(err), ErrBusy)
 		return fmt.Errorf("begin: %w", err)
 	}
-	err := w.claimSends(ctx, bg)
-	if err == nil {
-		err = w.insertMessages(ctx, bg)
-	}
-	if err == nil {
-		if _, err = w.commit.ExecContext(bg); err == nil {
+	if err = f(ctx, bg); err == nil {
+		if _, err = w.exec(bg, &w.commit); err == nil {
 			return nil
 		}
 		err = fmt.Errorf("commit: %w", err)
 	}
-	if _, e := w.rollback.ExecContext(bg); e != nil {
+	if _, e := w.exec(bg, &w.rollback); e != nil {
 		// SQLite rolls some failures back by itself, a full disk for one, and
 		// then refuses to do it again. The driver does not say which is the
 		// case, and a new connection costs less than an hour of wrong guesses.
@@ -125,10 +184,21 @@ func (w *writer) append(ctx context.Context, batch []*schema.Message) error {
 	return err
 }
 
+// insert stores what take has taken.
+func (w *writer) insert(ctx, bg context.Context) error {
+	if err := w.claimSends(ctx, bg); err != nil {
+		return err
+	}
+	return w.insertMessages(ctx, bg)
+}
+
 // take puts the batch in the order of the primary key: neighbours share pages,
 // and where several writers lock rows, all lock them in one order.
-func (w *writer) take(batch []*schema.Message) {
+func (w *writer) take(batch []*schema.Message) error {
 	for _, m := range batch {
+		if w.maxSize > 0 && m.Size() > w.maxSize {
+			return fmt.Errorf("%w: the message at %d in room %q has %d bytes", ErrData, m.Offset, m.Room, m.Size())
+		}
 		w.rows = append(w.rows, row{Message: m})
 	}
 	slices.SortFunc(w.rows, func(a, b row) int {
@@ -139,6 +209,7 @@ func (w *writer) take(batch []*schema.Message) {
 			w.keyed = append(w.keyed, i)
 		}
 	}
+	return nil
 }
 
 // drop lets go of the messages and keeps the memory.
@@ -153,7 +224,7 @@ func (w *writer) drop() {
 // whose key had been used before. Most have not: as many rows added as given
 // says so, and nothing needs to be read back.
 func (w *writer) claimSends(ctx, bg context.Context) error {
-	for chunk := range slices.Chunk(w.keyed, chunkRows) {
+	for chunk := range slices.Chunk(w.keyed, w.sends.page) {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -167,7 +238,7 @@ func (w *writer) claimSends(ctx, bg context.Context) error {
 		for _, i := range chunk {
 			r := &w.rows[i]
 			var first int64
-			if err := w.findSend.QueryRowContext(bg, r.Room, r.User, r.Key).Scan(&first); err != nil {
+			if err := w.queryRow(bg, &w.findSend, r.Room, w.bytes(r.User), w.bytes(r.Key)).Scan(&first); err != nil {
 				return fmt.Errorf("find a key of room %q: %w", r.Room, err)
 			}
 			if first != int64(r.Offset) {
@@ -180,42 +251,37 @@ func (w *writer) claimSends(ctx, bg context.Context) error {
 
 // claim inserts the keys of a chunk, and returns how many were new.
 func (w *writer) claim(bg context.Context, chunk []int) (added int64, err error) {
-	width := 1
-	if len(chunk) == chunkRows {
-		width = chunkRows
-	}
-	for part := range slices.Chunk(chunk, width) {
+	for len(chunk) > 0 {
+		width := w.width(&w.sends, len(chunk))
 		args := w.sends.args[:0]
-		for _, i := range part {
+		for _, i := range chunk[:width] {
 			r := &w.rows[i]
-			args = append(args, r.Room, r.User, r.Key, int64(r.Offset))
+			args = append(args, r.Room, w.bytes(r.User), w.bytes(r.Key), int64(r.Offset))
 		}
-		n, err := w.sends.exec(bg, width, args)
+		n, err := w.add(bg, &w.sends, width, args)
 		if err != nil {
 			return 0, err
 		}
 		added += n
+		chunk = chunk[width:]
 	}
 	return added, nil
 }
 
-// insertMessages inserts all rows, chunkRows at a time and the rest singly.
+// insertMessages inserts all rows, a page at a time.
 func (w *writer) insertMessages(ctx, bg context.Context) error {
 	for rest := w.rows; len(rest) > 0; {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		width := 1
-		if len(rest) >= chunkRows {
-			width = chunkRows
-		}
+		width := w.fitting(rest[:w.width(&w.messages, len(rest))])
 		args := w.messages.args[:0]
 		for i := range rest[:width] {
 			r := &rest[i]
-			args = append(args, r.Room, int64(r.Offset), int64(r.Prev), r.User, r.Client,
-				notNull(r.Info), r.Key, r.dupOf, notNull(r.Data))
+			args = append(args, r.Room, int64(r.Offset), int64(r.Prev), w.bytes(r.User), w.bytes(r.Client),
+				notNull(r.Info), w.bytes(r.Key), r.dupOf, notNull(r.Data))
 		}
-		if _, err := w.messages.exec(bg, width, args); err != nil {
+		if _, err := w.add(bg, &w.messages, width, args); err != nil {
 			return fmt.Errorf("insert from room %q offset %d: %w", rest[0].Room, rest[0].Offset, err)
 		}
 		rest = rest[width:]
@@ -223,13 +289,41 @@ func (w *writer) insertMessages(ctx, bg context.Context) error {
 	return nil
 }
 
-// exec inserts 1 or chunkRows rows, and returns how many the database counts.
-func (i *inserter) exec(ctx context.Context, rows int, args []any) (int64, error) {
-	stmt := i.one
-	if rows == chunkRows {
-		stmt = i.many
+// width returns how many of the rows the next INSERT takes: a prepared one has
+// one row or a page of them.
+func (w *writer) width(i *inserter, rows int) int {
+	if rows < i.page && w.dialect.prepared {
+		return 1
 	}
-	result, err := stmt.ExecContext(ctx, args...)
+	return min(rows, i.page)
+}
+
+// fitting returns how many of the rows stay below maxBytes, at least one.
+func (w *writer) fitting(rows []row) int {
+	if w.dialect.maxBytes == 0 {
+		return len(rows)
+	}
+	bytes := 0
+	for i := range rows {
+		if bytes += rows[i].Size(); bytes > w.dialect.maxBytes && i > 0 {
+			return i
+		}
+	}
+	return len(rows)
+}
+
+// add inserts rows, and returns how many the database counts.
+func (w *writer) add(ctx context.Context, i *inserter, rows int, args []any) (int64, error) {
+	s := &statement{}
+	switch rows {
+	case 1:
+		s = &i.one
+	case i.page:
+		s = &i.many
+	default:
+		s.text = i.text(rows)
+	}
+	result, err := w.exec(ctx, s, args...)
 	if err != nil {
 		return 0, err
 	}
@@ -242,4 +336,13 @@ func notNull(b []byte) []byte {
 		return []byte{}
 	}
 	return b
+}
+
+// bytes gives a column of any bytes its value: what is text as text, which
+// costs no copy, and what is not in a form that is not checked for being it.
+func (w *writer) bytes(s string) any {
+	if w.dialect.prepared || utf8.ValidString(s) {
+		return s
+	}
+	return []byte(s)
 }

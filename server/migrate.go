@@ -1,0 +1,51 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/hubbub-chat/hubbub/sink"
+)
+
+// migrateCmd brings the tables of a MySQL database up to date. serve and sink
+// create them in an empty database; to change those that have data is for a
+// person to time.
+type migrateCmd struct {
+	mysqlFlags
+}
+
+// Run implements the migrate command. It may be run while nodes are running,
+// and more than once.
+func (c *migrateCmd) Run() error {
+	if err := c.Validate(); err != nil {
+		return usageError{err}
+	}
+	cfg, err := c.mysqlConfig()
+	if err != nil {
+		return usageError{err}
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	from, to, err := sink.MigrateMySQL(ctx, cfg)
+	if err != nil {
+		return fmt.Errorf("--mysql: %w", err)
+	}
+	if from == to {
+		fmt.Printf("The tables are up to date: version %d.\n", to)
+	} else {
+		fmt.Printf("The tables went from version %d to %d.\n", from, to)
+	}
+	return nil
+}
+
+// Validate reports the first value that cannot be meant.
+func (c *migrateCmd) Validate() error {
+	if c.MySQL == "" {
+		return errors.New("--mysql is needed: which database?")
+	}
+	return c.mysqlFlags.Validate()
+}

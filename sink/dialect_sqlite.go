@@ -1,0 +1,39 @@
+package sink
+
+var sqliteDialect = dialect{
+	prepared: true,
+	// A batch to one room gains a third from 1 to 32 rows and nothing beyond.
+	pageRows: 32,
+	classify: classifySQLite,
+
+	// IMMEDIATE takes the write lock at once. A deferred transaction would
+	// take it at its first write, where SQLite may answer BUSY without waiting.
+	begin:    `BEGIN IMMEDIATE`,
+	commit:   `COMMIT`,
+	rollback: `ROLLBACK`,
+
+	insertMessages: multiRow{
+		insert:     `INSERT INTO messages (` + messageColumns + `) VALUES `,
+		row:        `(?,?,?,?,?,?,?,?,?)`,
+		onConflict: ` ON CONFLICT (room, seq) DO UPDATE SET seq = excluded.seq`,
+		columns:    9,
+	},
+	claimSends: multiRow{
+		insert:     `INSERT INTO sends (room, sender, send_key, seq) VALUES `,
+		row:        `(?,?,?,?)`,
+		onConflict: ` ON CONFLICT (room, sender, send_key) DO NOTHING`,
+		columns:    4,
+	},
+	findSend: `SELECT seq FROM sends WHERE room = ? AND sender = ? AND send_key = ?`,
+
+	last: `SELECT seq FROM messages WHERE room = ? ORDER BY seq DESC LIMIT 1`,
+	after: `SELECT ` + pageColumns + ` FROM messages
+		WHERE room = ? AND seq > ? AND seq <= ? AND dup_of = 0 ORDER BY seq LIMIT ?`,
+	before: `SELECT ` + pageColumns + ` FROM messages
+		WHERE room = ? AND seq < ? AND dup_of = 0 ORDER BY seq DESC LIMIT ?`,
+	count: `SELECT COUNT(*) FROM (SELECT 1 FROM messages
+		WHERE room = ? AND seq > ? AND seq <= ? AND dup_of = 0 LIMIT ?) AS page`,
+
+	setEpoch: `INSERT INTO meta (name, value) VALUES ('epoch', ?) ON CONFLICT (name) DO NOTHING`,
+	getEpoch: `SELECT value FROM meta WHERE name = 'epoch'`,
+}

@@ -1,0 +1,155 @@
+package sink
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+	"github.com/pressly/goose/v3"
+
+	"github.com/hubbub-chat/hubbub/schema"
+)
+
+// ErrOldTables is returned for a database that has to be migrated first.
+var ErrOldTables = errors.New("the tables are those of an older Hubbub")
+
+// migrateWait is how long one process waits for another that migrates.
+const migrateWait = time.Minute
+
+// checkMySQLTables looks whether the tables are what this program knows. It
+// creates them in an empty database: nothing can be harmed there, and a first
+// start needs no further step. Any number of processes may do this at once.
+func checkMySQLTables(ctx context.Context, db *sql.DB) error {
+	version, err := mysqlVersion(ctx, db)
+	if err != nil {
+		return err
+	}
+	p, err := newMySQLProvider(db)
+	if err != nil {
+		return err
+	}
+	sources := p.ListSources() // by version
+	known := sources[len(sources)-1].Version
+	if version == known {
+		return nil
+	}
+	if version > known {
+		return fmt.Errorf("the tables have version %d, this program knows %d: a newer one has migrated them", version, known)
+	}
+	return lockMySQL(ctx, db, func(ctx context.Context) error {
+		var tables int
+		err := db.QueryRowContext(ctx, `SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = DATABASE()`).Scan(&tables)
+		if err != nil {
+			return fmt.Errorf("count the tables: %w", err)
+		}
+		if tables == 0 {
+			_, _, err := migrateMySQL(ctx, db)
+			return err
+		}
+		version, err := mysqlVersion(ctx, db) // somebody else may have been here first
+		if err == nil && version != known {
+			err = fmt.Errorf("%w: version %d, this program needs %d", ErrOldTables, version, known)
+		}
+		return err
+	})
+}
+
+// MigrateMySQL brings the tables up to date, and returns the versions before
+// and after. One process at a time does so; others wait for a minute. The
+// DSN's readTimeout bounds each statement only if the DSN says one: to alter a
+// large table takes hours.
+func MigrateMySQL(ctx context.Context, cfg MySQLConfig) (from, to int64, err error) {
+	dsn, err := parseDSN(cfg)
+	if err != nil {
+		return 0, 0, err
+	}
+	if dsn.ReadTimeout == readTimeout {
+		dsn.ReadTimeout = 0
+	}
+	db, err := openPool(dsn, writeConns+1) // the lock has one
+	if err != nil {
+		return 0, 0, err
+	}
+	err = lockMySQL(ctx, db, func(ctx context.Context) (err error) {
+		from, to, err = migrateMySQL(ctx, db)
+		return err
+	})
+	if err = errors.Join(err, db.Close()); err != nil {
+		return from, to, fmt.Errorf("database %s at %s: %w", dsn.DBName, dsn.Addr, err)
+	}
+	return from, to, nil
+}
+
+// migrateMySQL runs what goose has not run yet.
+func migrateMySQL(ctx context.Context, db *sql.DB) (from, to int64, err error) {
+	p, err := newMySQLProvider(db)
+	if err != nil {
+		return 0, 0, err
+	}
+	from, to, err = p.GetVersions(ctx)
+	if err != nil {
+		return 0, 0, fmt.Errorf("read the tables' version: %w", err)
+	}
+	if from > to {
+		return from, to, fmt.Errorf("the tables have version %d, this program knows %d: a newer one has migrated them", from, to)
+	}
+	if _, err := p.Up(ctx); err != nil {
+		return from, to, fmt.Errorf("migrate: %w", err)
+	}
+	return from, to, nil
+}
+
+func newMySQLProvider(db *sql.DB) (*goose.Provider, error) {
+	p, err := goose.NewProvider(goose.DialectMySQL, db, schema.MySQLMigrations(),
+		goose.WithLogger(goose.NopLogger()), goose.WithDisableGlobalRegistry(true))
+	if err != nil {
+		return nil, fmt.Errorf("read the migrations: %w", err)
+	}
+	return p, nil
+}
+
+// mysqlVersion reads goose's table without creating it.
+func mysqlVersion(ctx context.Context, db *sql.DB) (version int64, err error) {
+	err = db.QueryRowContext(ctx, `SELECT COALESCE(MAX(version_id), 0) FROM goose_db_version WHERE is_applied`).Scan(&version)
+	var e *mysql.MySQLError
+	if errors.As(err, &e) && e.Number == 1146 { // no such table
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("read the tables' version: %w", err)
+	}
+	return version, nil
+}
+
+// lockMySQL runs f while no other process is in it for the same database.
+func lockMySQL(ctx context.Context, db *sql.DB, f func(context.Context) error) (err error) {
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, conn.Close()) }()
+	// The name is the server's, not the database's, and has 64 characters.
+	const name = `CONCAT('hubbub migrate ', MD5(DATABASE()))`
+	deadline := time.Now().Add(migrateWait)
+	for {
+		// Asked for a second at a time: an answer must come within readTimeout.
+		var got sql.NullInt64
+		if err := conn.QueryRowContext(ctx, `SELECT GET_LOCK(`+name+`, 1)`).Scan(&got); err != nil {
+			return fmt.Errorf("lock the tables' version: %w", err)
+		}
+		if got.Int64 == 1 {
+			break
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("another process has been migrating the tables for %v", migrateWait)
+		}
+	}
+	defer func() {
+		_, e := conn.ExecContext(context.WithoutCancel(ctx), `DO RELEASE_LOCK(`+name+`)`)
+		err = errors.Join(err, e)
+	}()
+	return f(ctx)
+}

@@ -1,0 +1,224 @@
+package sink
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/hubbub-chat/hubbub/internal/backends"
+	"github.com/hubbub-chat/hubbub/schema"
+)
+
+// openMySQL opens a store in an empty database of a real server.
+func openMySQL(t testing.TB) *MySQL {
+	t.Helper()
+	return openMySQLAt(t, backends.MySQL(t).DSN)
+}
+
+func openMySQLAt(t testing.TB, dsn string) *MySQL {
+	t.Helper()
+	m, err := OpenMySQL(t.Context(), MySQLConfig{DSN: dsn})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		checkStore(t, m.Store)
+		if err := m.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return m
+}
+
+// A setting that cannot work is one clear line, and never the password.
+func TestOpenMySQLErrors(t *testing.T) {
+	dsn := backends.MySQL(t).DSN
+	account, rest, _ := strings.Cut(dsn, "@")
+	user, _, _ := strings.Cut(account, ":")
+	server, _, _ := strings.Cut(rest, "/")
+	for _, c := range []struct{ name, dsn, want string }{
+		{"wrong password", user + ":sesame@" + rest, "Access denied"},
+		{"unreachable", account + ":sesame@tcp(127.0.0.1:1)/x", "connection refused"},
+		{"unknown database", account + "@" + server + "/sesam", "sesam"},
+		{"no database", account + "@" + server + "/", "names no database"},
+		{"no slash", "u:sesame@tcp(127.0.0.1:1)", "missing the slash"},
+		{"address without protocol", "u:sesame@127.0.0.1/x", "means nothing"},
+		{"no at sign", "u:sesame/x", "means nothing"},
+		{"a URL", "mysql://u:sesame@127.0.0.1:1/x", "means nothing"},
+		{"bad parameter", "u:sesame@tcp(127.0.0.1:1)/x?timeout=sesame", "means nothing"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := OpenMySQL(t.Context(), MySQLConfig{DSN: c.dsn})
+			if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
+				t.Fatalf("error %q, want one line with %q", err, c.want)
+			}
+			if strings.Contains(err.Error(), "sesame") {
+				t.Errorf("the error tells the password: %v", err)
+			}
+		})
+	}
+}
+
+// Any number of processes may start on an empty database at once.
+func TestMySQLStartsTogether(t *testing.T) {
+	dsn := backends.MySQL(t).DSN
+	var wg sync.WaitGroup
+	stores := make([]*MySQL, 6)
+	for i := range stores {
+		wg.Go(func() {
+			var err error
+			if stores[i], err = OpenMySQL(context.Background(), MySQLConfig{DSN: dsn}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	for _, s := range stores {
+		if s == nil {
+			continue
+		}
+		if s.Epoch() != stores[0].Epoch() || s.Epoch() == "" {
+			t.Errorf("epochs %q and %q", s.Epoch(), stores[0].Epoch())
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestMigrateMySQL(t *testing.T) {
+	server := backends.MySQL(t)
+	cfg := MySQLConfig{DSN: server.DSN}
+	for i, want := range []int64{0, 1, 1} {
+		if from, to, err := MigrateMySQL(t.Context(), cfg); err != nil || from != want || to != 1 {
+			t.Fatalf("run %d: from %d to %d, %v", i, from, to, err)
+		}
+	}
+	m := openMySQLAt(t, server.DSN)
+	t.Run("of a newer program", func(t *testing.T) {
+		mustExec(t, m, `INSERT INTO goose_db_version (version_id, is_applied) VALUES (99, 1)`)
+		if _, err := OpenMySQL(t.Context(), cfg); err == nil || !strings.Contains(err.Error(), "newer") {
+			t.Errorf("open: %v", err)
+		}
+		if _, _, err := MigrateMySQL(t.Context(), cfg); err == nil || !strings.Contains(err.Error(), "newer") {
+			t.Errorf("migrate: %v", err)
+		}
+	})
+	t.Run("cut off in the middle", func(t *testing.T) {
+		mustExec(t, m, `DROP TABLE sends, goose_db_version`)
+		if _, err := OpenMySQL(t.Context(), cfg); !errors.Is(err, ErrOldTables) {
+			t.Errorf("open: %v, want ErrOldTables", err)
+		}
+		if _, to, err := MigrateMySQL(t.Context(), cfg); err != nil || to != 1 {
+			t.Errorf("migrate: %v", err)
+		}
+		openMySQLAt(t, server.DSN)
+	})
+}
+
+func mustExec(t testing.TB, m *MySQL, statement string, args ...any) {
+	t.Helper()
+	if _, err := m.writes.ExecContext(t.Context(), statement, args...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Whatever makes a batch fail, nothing of it is stored, and the error says
+// whether it ever can be.
+func TestMySQLAppendFailsWhole(t *testing.T) {
+	m := openMySQL(t)
+	mustAppend(t, m.Store, chain("r", 1)...)
+	good := chain("r", 700)[1:]
+	for i, msg := range good {
+		if i%5 == 0 {
+			msg.Key = string(rune('a' + i))
+		}
+	}
+	long := strings.Repeat("x", 256)
+	for _, c := range []struct {
+		name string
+		bad  schema.Message
+	}{
+		{"offset 0", schema.Message{Room: "r"}},
+		{"offset beyond int64", schema.Message{Room: "r", Offset: 1 << 63}},
+		{"prev not before offset", schema.Message{Room: "r", Offset: 5, Prev: 5}},
+		{"room empty", schema.Message{Offset: 1}},
+		{"room too long", schema.Message{Room: long, Offset: 1}},
+		{"room not UTF-8", schema.Message{Room: "\xff", Offset: 1}},
+		{"user too long", schema.Message{Room: "r", Offset: 1, User: long}},
+		{"client too long", schema.Message{Room: "r", Offset: 1, Client: long}},
+		{"key too long", schema.Message{Room: "r", Offset: 1, Key: long}},
+		{"larger than a packet", schema.Message{Room: "r", Offset: 1, Data: make([]byte, 17<<20)}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			err := m.Append(t.Context(), append(good[:len(good):len(good)], &c.bad))
+			if !errors.Is(err, ErrData) || errors.Is(err, ErrBusy) || errors.Is(err, ErrUnavailable) {
+				t.Errorf("error %v, want ErrData", err)
+			}
+			var rows, sends int
+			if err := m.reads.QueryRow(`SELECT (SELECT count(*) FROM messages), (SELECT count(*) FROM sends)`).Scan(&rows, &sends); err != nil {
+				t.Fatal(err)
+			}
+			if rows != 1 || sends != 0 {
+				t.Errorf("%d messages and %d sends are stored, want 1 and 0", rows, sends)
+			}
+		})
+	}
+	mustAppend(t, m.Store, good...)
+}
+
+// A database that goes away is an error of its own, and the store goes on
+// when it is back.
+func TestMySQLGoesAway(t *testing.T) {
+	server := backends.OwnMySQL(t)
+	m := openMySQLAt(t, server.DSN)
+	mustAppend(t, m.Store, chain("r", 3)...)
+	server.Kill9()
+	if err := m.Append(t.Context(), chain("r", 4)); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("append: %v, want ErrUnavailable", err)
+	}
+	if _, err := m.Last(t.Context(), "r"); err == nil {
+		t.Error("Last: no error")
+	}
+	if err := m.Ping(t.Context()); err == nil {
+		t.Error("Ping: no error")
+	}
+	server.Start()
+	mustAppend(t, m.Store, chain("r", 5)...)
+	if last, err := m.Last(t.Context(), "r"); err != nil || last != 50 {
+		t.Errorf("Last = %d, %v", last, err)
+	}
+	if got := m.Stats().Queries; got != 2 {
+		t.Errorf("%d queries are counted, want 2", got)
+	}
+}
+
+// A deadlock or a lock that somebody holds costs one more try.
+func TestMySQLBusy(t *testing.T) {
+	m := openMySQL(t)
+	mustAppend(t, m.Store, chain("r", 3)...)
+	conn, err := m.reads.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	for _, s := range []string{`START TRANSACTION`, `SELECT * FROM messages FOR UPDATE`} {
+		if _, err := conn.ExecContext(t.Context(), s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mustExec(t, m, `SET GLOBAL innodb_lock_wait_timeout = 1`)
+	m.writes.SetMaxIdleConns(0) // the setting is for new connections
+	start := time.Now()
+	if err := m.Append(t.Context(), chain("r", 4)); !errors.Is(err, ErrBusy) {
+		t.Errorf("append: %v after %v, want ErrBusy", err, time.Since(start))
+	}
+	mustExec(t, m, `SET GLOBAL innodb_lock_wait_timeout = 50`)
+	if _, err := conn.ExecContext(t.Context(), `ROLLBACK`); err != nil {
+		t.Fatal(err)
+	}
+	mustAppend(t, m.Store, chain("r", 4)...)
+}
