@@ -163,7 +163,7 @@ func TestNginx(t *testing.T) {
 // TestEndsWithTheTests kills a test binary that runs servers, among them nginx
 // with its workers.
 func TestEndsWithTheTests(t *testing.T) {
-	program(t, "nginx")
+	Program(t, "nginx")
 	cmd := exec.Command(os.Args[0], "-test.run=^TestChild$", "-test.v")
 	cmd.Env = append(os.Environ(), childEnv+"=1")
 	out, err := cmd.StdoutPipe()

@@ -13,7 +13,7 @@
 // RedisCluster, Sentinel, MySQLServer, KafkaServer and NginxServer.
 //
 // A server ends with its test, also when the test binary panics, is killed or
-// runs into its time limit, see process. No goroutine stays behind a call here,
+// runs into its time limit, see Process. No goroutine stays behind a call here,
 // so goleak sees none. MySQL(t) alone is shared by the tests of one binary: each
 // test has an empty database of its own there.
 //

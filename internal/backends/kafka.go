@@ -18,7 +18,7 @@ const KafkaVersion = "4.1.1"
 
 // KafkaServer is one Kafka broker in KRaft mode, which is its own controller.
 type KafkaServer struct {
-	*process
+	*Process
 	Addr string
 }
 
@@ -28,7 +28,7 @@ type KafkaServer struct {
 func Kafka(t testing.TB, settings ...string) *KafkaServer {
 	t.Helper()
 	if addr := os.Getenv("HUBBUB_TEST_KAFKA"); addr != "" && len(settings) == 0 {
-		return &KafkaServer{process: foreign(t, "Kafka"), Addr: addr}
+		return &KafkaServer{Process: foreign(t, "Kafka"), Addr: addr}
 	}
 	return OwnKafka(t, settings...)
 }
@@ -36,8 +36,8 @@ func Kafka(t testing.TB, settings ...string) *KafkaServer {
 // OwnKafka starts a broker of the test's own.
 func OwnKafka(t testing.TB, settings ...string) *KafkaServer {
 	t.Helper()
-	java, home := program(t, "java"), kafkaHome(t)
-	s := &KafkaServer{process: newProcess(t, "kafka", java), Addr: Addr(t)}
+	java, home := Program(t, "java"), kafkaHome(t)
+	s := &KafkaServer{Process: newProcess(t, "kafka", java), Addr: Addr(t)}
 	// Formatted once, by the installation: the JVM that it takes costs more than
 	// all the rest. One broker has nobody to be told apart from.
 	data := filepath.Join(s.dir, "data")
@@ -64,7 +64,9 @@ func OwnKafka(t testing.TB, settings ...string) *KafkaServer {
 	if err := os.WriteFile(config, []byte(properties), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s.args = []string{"-Xmx512m", "-XX:+UseSerialGC", "-Dlog4j2.configurationFile=" + filepath.Join(home, "log4j2.properties"),
+	// The quick compiler alone: a broker of a test starts more often than it is hot.
+	s.args = []string{"-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
+		"-Dlog4j2.configurationFile=" + filepath.Join(home, "log4j2.properties"),
 		"-cp", filepath.Join(home, "jars", "*"), "kafka.Kafka", config}
 	s.ready = s.answers
 	s.untilEnd()

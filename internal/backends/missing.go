@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// program returns the path of a program, or leaves the test out.
-func program(t testing.TB, names ...string) string {
+// Program returns the path of a program, or leaves the test out.
+func Program(t testing.TB, names ...string) string {
 	t.Helper()
 	for _, name := range names {
 		if path, err := exec.LookPath(name); err == nil {

@@ -17,7 +17,7 @@ import (
 
 // MySQLServer is a MariaDB server and an empty database in it.
 type MySQLServer struct {
-	*process
+	*Process
 	Addr string
 	DSN  string // USER:PASSWORD@tcp(HOST:PORT)/DATABASE
 }
@@ -48,7 +48,7 @@ func MySQL(t testing.TB) *MySQLServer {
 	name := fmt.Sprintf("hubbub_test_%016x", rand.Uint64())
 	execSQL(t, prefix, "CREATE DATABASE "+name+" CHARACTER SET utf8mb4")
 	t.Cleanup(func() { execSQL(t, prefix, "DROP DATABASE IF EXISTS "+name) })
-	return &MySQLServer{process: foreign(t, "MariaDB"), Addr: addrOf(prefix), DSN: prefix + name}
+	return &MySQLServer{Process: foreign(t, "MariaDB"), Addr: addrOf(prefix), DSN: prefix + name}
 }
 
 // OwnMySQL starts a server of the test's own, with further arguments as
@@ -82,9 +82,9 @@ func sharedMySQL(t testing.TB) string {
 // them takes less than a second, so they are not kept anywhere.
 func newMySQL(t testing.TB, args ...string) *MySQLServer {
 	t.Helper()
-	path := program(t, "mariadbd")
-	install := program(t, "mariadb-install-db")
-	s := &MySQLServer{process: newProcess(t, "mysql", path), Addr: Addr(t)}
+	path := Program(t, "mariadbd")
+	install := Program(t, "mariadb-install-db")
+	s := &MySQLServer{Process: newProcess(t, "mysql", path), Addr: Addr(t)}
 	data, grants := filepath.Join(s.dir, "data"), filepath.Join(s.dir, "grants.sql")
 	user, password, _ := strings.Cut(mysqlAccount, ":")
 	sql := fmt.Sprintf("FLUSH PRIVILEGES;\nCREATE USER '%s'@'127.0.0.1' IDENTIFIED BY '%s';\n"+
@@ -146,7 +146,7 @@ func execSQL(t testing.TB, dsn, sql string) string {
 	if err != nil {
 		t.Fatalf("HUBBUB_TEST_MYSQL: %v", err)
 	}
-	cmd := exec.Command(program(t, "mariadb", "mysql"), "--no-defaults", "--protocol=tcp",
+	cmd := exec.Command(Program(t, "mariadb", "mysql"), "--no-defaults", "--protocol=tcp",
 		"--skip-column-names", "--host="+host, "--port="+port, "--user="+user, "--execute="+sql)
 	cmd.Env = append(os.Environ(), "MYSQL_PWD="+password)
 	out, err := cmd.CombinedOutput()

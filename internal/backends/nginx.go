@@ -10,7 +10,7 @@ import (
 
 // NginxServer is nginx with its workers.
 type NginxServer struct {
-	*process
+	*Process
 	Addr string
 }
 
@@ -20,7 +20,7 @@ type NginxServer struct {
 // listens on addr.
 func Nginx(t testing.TB, addr string, files map[string]string) *NginxServer {
 	t.Helper()
-	s := &NginxServer{process: newProcess(t, "nginx", program(t, "nginx")), Addr: addr}
+	s := &NginxServer{Process: newProcess(t, "nginx", Program(t, "nginx")), Addr: addr}
 	writeFiles(t, s.dir, files)
 	s.args = []string{"-p", s.dir, "-c", filepath.Join(s.dir, "nginx.conf"), "-g", "daemon off;"}
 	s.ready = func() error {

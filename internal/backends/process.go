@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// process is a server: one command line, any number of runs of it, one after
+// Process is a server: one command line, any number of runs of it, one after
 // the other.
 //
 // Each run leads a process group of its own, with a guard beside it: a shell
@@ -22,7 +22,7 @@ import (
 // and removes the directory. Rejected: Pdeathsig, which follows the thread that
 // started the child and not the process, and which the workers of nginx would
 // not hear; a goroutine that waits for each child, which goleak would count.
-type process struct {
+type Process struct {
 	t     testing.TB
 	name  string
 	dir   string // the run's working directory; holds data and log
@@ -45,21 +45,21 @@ const patience = 60 * time.Second
 const guardScript = `read -r _; kill -KILL -"$1"; rm -rf -- "$2"`
 
 // newProcess makes the directory of a server.
-func newProcess(t testing.TB, name, path string) *process {
+func newProcess(t testing.TB, name, path string) *Process {
 	t.Helper()
 	// Not t.TempDir: its names are too long for a Unix socket.
 	dir, err := os.MkdirTemp("", "hubbub-"+name+"-")
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &process{t: t, name: name, dir: dir, path: path}
+	return &Process{t: t, name: name, dir: dir, path: path}
 }
 
 // foreign is a server that is not the test's to stop.
-func foreign(t testing.TB, name string) *process { return &process{t: t, name: name, foreign: true} }
+func foreign(t testing.TB, name string) *Process { return &Process{t: t, name: name, foreign: true} }
 
 // untilEnd starts the server, and ends it with the test.
-func (p *process) untilEnd() {
+func (p *Process) untilEnd() {
 	p.t.Helper()
 	p.t.Cleanup(func() {
 		p.kill()
@@ -72,7 +72,7 @@ func (p *process) untilEnd() {
 }
 
 // Start runs the server, and returns when it answers.
-func (p *process) Start() {
+func (p *Process) Start() {
 	p.t.Helper()
 	p.mine()
 	if p.cmd != nil {
@@ -83,7 +83,7 @@ func (p *process) Start() {
 	}
 }
 
-func (p *process) start() error {
+func (p *Process) start() error {
 	out, err := os.OpenFile(p.logFile(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
@@ -115,7 +115,7 @@ func (p *process) start() error {
 }
 
 // watch starts the guard of the run.
-func (p *process) watch() error {
+func (p *Process) watch() error {
 	r, w, err := os.Pipe()
 	if err != nil {
 		return err
@@ -134,7 +134,7 @@ func (p *process) watch() error {
 }
 
 // ended reports whether the server has ended by itself.
-func (p *process) ended() bool {
+func (p *Process) ended() bool {
 	stat, err := os.ReadFile("/proc/" + strconv.Itoa(p.cmd.Process.Pid) + "/stat")
 	if err != nil {
 		return true
@@ -144,9 +144,22 @@ func (p *process) ended() bool {
 }
 
 // Stop asks the server to end, and returns when it has.
-func (p *process) Stop() {
+func (p *Process) Stop() {
+	p.t.Helper()
+	p.Terminate()
+	p.Wait()
+}
+
+// Terminate asks the server to end, and does not wait.
+func (p *Process) Terminate() {
 	p.t.Helper()
 	p.signal(syscall.SIGTERM)
+}
+
+// Wait returns when the server has ended by itself.
+func (p *Process) Wait() {
+	p.t.Helper()
+	p.running()
 	for end := time.Now().Add(patience); !p.ended(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
 			p.t.Fatalf("%s did not stop within %v", p.name, patience)
@@ -156,40 +169,40 @@ func (p *process) Stop() {
 }
 
 // Restart stops the server and starts it again.
-func (p *process) Restart() {
+func (p *Process) Restart() {
 	p.t.Helper()
 	p.Stop()
 	p.Start()
 }
 
 // Kill9 ends the server with SIGKILL.
-func (p *process) Kill9() {
+func (p *Process) Kill9() {
 	p.t.Helper()
 	p.running()
 	p.kill()
 }
 
 // Pause stops the server's clock: connections stay, nothing is answered.
-func (p *process) Pause() {
+func (p *Process) Pause() {
 	p.t.Helper()
 	p.signal(syscall.SIGSTOP)
 }
 
 // Continue ends a Pause.
-func (p *process) Continue() {
+func (p *Process) Continue() {
 	p.t.Helper()
 	p.signal(syscall.SIGCONT)
 }
 
 // Pid is the process id of the server that runs.
-func (p *process) Pid() int {
+func (p *Process) Pid() int {
 	p.t.Helper()
 	p.running()
 	return p.cmd.Process.Pid
 }
 
 // Log is everything that the server said.
-func (p *process) Log() string {
+func (p *Process) Log() string {
 	p.t.Helper()
 	p.mine()
 	text, err := os.ReadFile(p.logFile())
@@ -200,17 +213,17 @@ func (p *process) Log() string {
 }
 
 // Dir is the server's working directory.
-func (p *process) Dir() string { return p.dir }
+func (p *Process) Dir() string { return p.dir }
 
 // mine ends a test that would stop a server of others.
-func (p *process) mine() {
+func (p *Process) mine() {
 	p.t.Helper()
 	if p.foreign {
 		p.t.Fatalf("%s is shared with others: a backends function that begins with Own starts one that can be stopped", p.name)
 	}
 }
 
-func (p *process) running() {
+func (p *Process) running() {
 	p.t.Helper()
 	p.mine()
 	if p.cmd == nil {
@@ -218,7 +231,7 @@ func (p *process) running() {
 	}
 }
 
-func (p *process) signal(s syscall.Signal) {
+func (p *Process) signal(s syscall.Signal) {
 	p.t.Helper()
 	p.running()
 	if err := syscall.Kill(-p.cmd.Process.Pid, s); err != nil {
@@ -228,7 +241,7 @@ func (p *process) signal(s syscall.Signal) {
 
 // kill ends the run, if there is one. The guard ends before the process is
 // waited for: until then its id stands for nobody else.
-func (p *process) kill() {
+func (p *Process) kill() {
 	if p.cmd == nil {
 		return
 	}
@@ -244,13 +257,23 @@ func (p *process) kill() {
 	p.cmd, p.guard, p.alive = nil, nil, nil
 }
 
-func (p *process) logFile() string { return filepath.Join(p.dir, "log") }
+func (p *Process) logFile() string { return filepath.Join(p.dir, "log") }
 
 // lastWords are the last lines of the log.
-func (p *process) lastWords() []byte {
+func (p *Process) lastWords() []byte {
 	text, err := os.ReadFile(p.logFile())
 	if err != nil {
 		return []byte(err.Error())
 	}
 	return text[max(0, len(text)-4000):]
+}
+
+// Run starts a program that is not one of this package's servers, and ends it
+// with the test. ready returns nil when it serves.
+func Run(t testing.TB, name, path string, args, env []string, ready func() error) *Process {
+	t.Helper()
+	p := newProcess(t, name, path)
+	p.args, p.env, p.ready = args, env, ready
+	p.untilEnd()
+	return p
 }

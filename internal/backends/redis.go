@@ -9,7 +9,7 @@ import (
 // RedisServer is one redis-server. What it holds is gone when it ends, unless
 // its arguments say otherwise.
 type RedisServer struct {
-	*process
+	*Process
 	Addr string
 }
 
@@ -19,7 +19,7 @@ type RedisServer struct {
 func Redis(t testing.TB, args ...string) *RedisServer {
 	t.Helper()
 	if addr := os.Getenv("HUBBUB_TEST_REDIS"); addr != "" && len(args) == 0 {
-		return &RedisServer{process: foreign(t, "redis"), Addr: addr}
+		return &RedisServer{Process: foreign(t, "redis"), Addr: addr}
 	}
 	return OwnRedis(t, args...)
 }
@@ -35,8 +35,8 @@ func OwnRedis(t testing.TB, args ...string) *RedisServer {
 // newRedis is a server that does not run yet.
 func newRedis(t testing.TB, name string, args ...string) *RedisServer {
 	t.Helper()
-	path := program(t, "redis-server")
-	s := &RedisServer{process: newProcess(t, name, path), Addr: Addr(t)}
+	path := Program(t, "redis-server")
+	s := &RedisServer{Process: newProcess(t, name, path), Addr: Addr(t)}
 	s.args = append([]string{
 		"--port", portOf(s.Addr), "--bind", "127.0.0.1", "--dir", s.dir, "--save", "",
 		"--maxmemory-policy", "noeviction", "--client-output-buffer-limit", "pubsub 256mb 64mb 60",
