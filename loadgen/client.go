@@ -13,6 +13,7 @@ type clientState uint8
 
 const (
 	unopened clientState = iota
+	waiting              // for its next attempt
 	dialling
 	joining // connect and subscribe are on their way
 	joined
@@ -30,27 +31,48 @@ const (
 // publishes are given up.
 const maxUnsent = 256 << 10
 
-// client is one connection: a netpoll.Handler that lives on its worker's
-// loop. It is small because there are many: what it needs now and then is the
-// worker's.
+// client is one user of the server: a netpoll.Handler that lives on its
+// worker's loop, over as many connections as it takes. It is small because
+// there are many: what it needs now and then is the worker's.
 type client struct {
 	worker  *worker
 	part    *part
 	conn    *netpoll.Conn
 	reader  reader
 	pending []inflight // publishes without an answer, oldest first; nil for those who listen
+	epoch   string     // of its subscription
+	offset  uint64     // of the last publication it got
 	began   int64      // when the step it is in began, clock ns
+	cut     int64      // when its last connection ended, clock ns
+	since   int64      // when it last joined, clock ns
 	index   uint32
 	lastID  uint32
-	ownNext uint32 // its own messages are seen in the order it sent them
+	own     ownOrder
+	ping    uint16 // seconds between the server's pings; 0: none
+	tries   uint8  // attempts since it was last a member
 	state   clientState
 	decodes bool
+	member  bool // it has joined once: the room's sequence counts on it
+}
+
+// ownOrder checks that a client's own messages come in the order it sent them
+// in. Those of an earlier connection may have been on their way when that
+// ended, and come whenever they come.
+type ownOrder struct {
+	next  uint32 // at least this
+	first uint32 // sent over this connection
 }
 
 // inflight is a publish without an answer.
 type inflight struct {
 	id, n    uint32
 	at, sent int64 // when it was due and when it left, clock ns
+}
+
+// Dialled implements netpoll.Dialler.
+func (c *client) Dialled(*netpoll.Conn) {
+	now := c.worker.fleet.clock.now()
+	c.worker.rec.tcp.record(now - c.began)
 }
 
 // Opened implements netpoll.Opener. Connect and subscribe leave in one frame,
@@ -60,10 +82,21 @@ func (c *client) Opened(conn *netpoll.Conn) {
 	now := w.fleet.clock.now()
 	w.rec.handshake.record(now - c.began)
 	c.state, c.began = joining, now
-	b := append(w.scratch[:0], `{"id":1,"connect":{}}`+"\n"+`{"id":2,"subscribe":{"channel":`...)
-	b = append(append(b, c.part.room.quoted...), "}}"...)
-	w.scratch = b
-	conn.Reply(false, b)
+	b := append(w.scratch[:0], `{"id":1,"connect":{}}`+"\n"...)
+	w.scratch = c.appendSubscribe(b)
+	conn.Reply(false, w.scratch)
+}
+
+// appendSubscribe appends the command; of a member that comes back it asks for
+// what it missed.
+func (c *client) appendSubscribe(b []byte) []byte {
+	b = append(append(b, `{"id":2,"subscribe":{"channel":`...), c.part.room.quoted...)
+	if c.member {
+		b = append(b, `,"recover":true,"epoch":`...)
+		b = append(append(append(b, '"'), c.epoch...), `","offset":`...)
+		b = cfjson.AppendUint(b, c.offset)
+	}
+	return append(b, "}}"...)
 }
 
 // Message implements netpoll.Handler.
@@ -104,11 +137,7 @@ func (c *client) take(msg []byte, now int64) {
 		return
 	}
 	if id, ok := scanAck(msg); ok {
-		if p, ok := c.answered(id); ok {
-			c.worker.rec.Acked++
-			c.worker.rec.answered(&p, now)
-			c.part.room.note((*ledger).ack, p.n)
-		}
+		c.acked(id, now)
 		return
 	}
 	if len(msg) == 0 {
@@ -135,9 +164,25 @@ func (c *client) pushed(p *protocol.Push, now int64) {
 	case p.Pub != nil:
 		c.publication([]byte(p.Channel), p.Pub.Data, p.Pub.Offset, now)
 	case p.Unsubscribe != nil:
-		// SDKs would subscribe again; until we do, what follows is missing.
-		c.worker.rec.unsubs[p.Unsubscribe.Code]++
+		c.unsubscribed(p.Unsubscribe.Code, now)
 	}
+}
+
+// resubscribes is the lowest unsubscribe code at which SDKs subscribe again.
+const resubscribes = 2500
+
+// unsubscribed is the server's end of the subscription. Without coming back,
+// what follows is missing.
+func (c *client) unsubscribed(code uint32, now int64) {
+	w := c.worker
+	w.rec.unsubs[code]++
+	if code < resubscribes || !w.fleet.comeback.on() || c.state != joined {
+		return
+	}
+	w.rec.Closed++ // as a member
+	c.state, c.began, c.cut = joining, now, now
+	w.scratch = c.appendSubscribe(w.scratch[:0])
+	c.conn.Reply(false, w.scratch)
 }
 
 func (c *client) replied(r *protocol.Reply, now int64) {
@@ -147,25 +192,53 @@ func (c *client) replied(r *protocol.Reply, now int64) {
 	}
 	switch {
 	case r.Id >= firstID:
-		if p, ok := c.answered(r.Id); ok && r.Error != nil {
+		if r.Error == nil {
+			c.acked(r.Id, now)
+		} else if p, ok := c.answered(r.Id); ok {
 			rec.Refused++
-			c.part.room.note((*ledger).refuse, p.n)
-		} else if ok {
-			rec.Acked++
-			rec.answered(&p, now)
-			c.part.room.note((*ledger).ack, p.n)
+			c.part.room.refuse(p.n)
 		}
 	case r.Error != nil:
 		c.conn.Close(netpoll.Close{Code: 1000, Reason: "refused"})
+	case r.Id == connectID && r.Connect != nil && c.state == joining:
+		rec.connect.record(now - c.began)
+		c.ping = uint16(min(r.Connect.Ping, 1<<15))
 	case r.Id == subscribeID && r.Subscribe != nil && c.state == joining:
-		c.state = joined
+		c.subscribed(r.Subscribe, now)
+	}
+}
+
+// subscribed makes a member of the client, for the first time or again.
+func (c *client) subscribed(s *protocol.SubscribeResult, now int64) {
+	rec, first := c.worker.rec, !c.member
+	rec.subscribe.record(now - c.began)
+	c.state, c.member, c.tries = joined, true, 0
+	c.since, c.epoch = now, c.part.sameEpoch(s.Epoch)
+	c.own.first = c.own.next
+	switch {
+	case first:
 		rec.Joined++
-		rec.join.record(now - c.began)
-		if c.decodes {
-			c.part.join(&c.reader, r.Subscribe.Offset)
-		} else {
+		if !c.decodes {
 			c.reader.next, _ = c.part.room.end()
+			return
 		}
+		c.offset = s.Offset
+		c.part.join(&c.reader, s.Offset)
+	case s.Recovered:
+		rec.Rejoined++
+		rec.recovery.record(now - c.began)
+		rec.away.record(now - c.cut)
+		for _, p := range s.Publications {
+			c.publication([]byte(c.part.room.name), p.Data, p.Offset, now)
+		}
+	default:
+		// It was told that it cannot have what it missed, and begins anew.
+		rec.Rejoined++
+		rec.Unrecovered++
+		rec.away.record(now - c.cut)
+		c.part.leave(&c.reader)
+		c.reader, c.offset = reader{}, s.Offset
+		c.part.join(&c.reader, s.Offset)
 	}
 }
 
@@ -182,54 +255,30 @@ func (c *client) publication(channel, data []byte, offset uint64, now int64) {
 		w.rec.Unexpected++
 		return
 	}
+	c.offset = max(c.offset, offset)
 	v := c.part.observe(&c.reader, entry{offset, p.id()})
 	if v == inOrder && p.publisher == c.index {
-		if p.n < c.ownNext {
-			v = reordered
-		}
-		c.ownNext = p.n + 1
+		v = c.own.see(p.n)
 	}
 	w.rec.fault(v)
-	w.rec.delivered(&p, now)
+	w.rec.delivered(&p, now, p.at < c.since)
 }
 
-// answered takes the publish with this id off the pending ones.
-func (c *client) answered(id uint32) (inflight, bool) {
-	for i := range c.pending {
-		if p := c.pending[i]; p.id == id {
-			c.pending = append(c.pending[:i], c.pending[i+1:]...)
-			return p, true
+func (o *ownOrder) see(n uint32) verdict {
+	if n < o.next {
+		if n >= o.first {
+			return reordered
 		}
+		return inOrder
 	}
-	c.worker.rec.Unexpected++ // nobody asked
-	return inflight{}, false
-}
-
-// publish sends message n of the client's room, which was due at a time. It
-// returns false when it cannot.
-func (c *client) publish(n uint32, at, now int64) bool {
-	if c.state != joined || !c.conn.Open() || c.conn.Queued() > maxUnsent {
-		return false
-	}
-	w := c.worker
-	c.lastID = max(c.lastID+1, firstID)
-	c.pending = append(c.pending, inflight{c.lastID, n, at, now})
-	c.part.room.note((*ledger).sent, n)
-	b := append(w.scratch[:0], `{"id":`...)
-	b = cfjson.AppendUint(b, uint64(c.lastID))
-	b = append(append(b, `,"publish":{"channel":`...), c.part.room.quoted...)
-	b = append(b, `,"data":`...)
-	b = payload{c.index, n, at, now - at}.append(b, w.fleet.run, w.fleet.payload)
-	b = append(b, "}}"...)
-	w.scratch = b
-	c.conn.Reply(false, b)
-	return true
+	o.next = n + 1
+	return inOrder
 }
 
 // missing is the number of messages that the client should have got and did
 // not; surplus, for one that only counts, of those it got beyond.
 func (c *client) missing() (missing, surplus uint64) {
-	if c.state != joined {
+	if !c.member {
 		return 0, 0
 	}
 	if c.decodes {
@@ -245,24 +294,47 @@ func (c *client) missing() (missing, surplus uint64) {
 // Drained implements netpoll.Handler; Queued is asked where it matters.
 func (c *client) Drained(*netpoll.Conn) {}
 
-// Tick implements netpoll.Handler.
-func (c *client) Tick(*netpoll.Conn) {}
+// pingGrace is how many seconds a ping may be late, as in the SDKs.
+const pingGrace = 10
+
+// Tick implements netpoll.Handler. A server that was stopped, or is beyond a
+// broken network, ends no connection: its pings stay away.
+func (c *client) Tick(conn *netpoll.Conn) {
+	if c.ping > 0 && conn.Loop().Second()-conn.Heard() > uint32(c.ping)+pingGrace {
+		c.ping = 0 // once
+		conn.Close(netpoll.Close{Code: 1000, Reason: "no ping"})
+	}
+}
 
 // Closed implements netpoll.Handler.
 func (c *client) Closed(_ *netpoll.Conn, code uint16) {
 	w := c.worker
 	was := c.state
-	c.state, c.conn = ended, nil
-	if was == joined && c.decodes {
-		c.part.leave(&c.reader)
-	}
+	c.conn, c.state = nil, ended
 	if w.over {
 		return
 	}
+	now := w.fleet.clock.now()
 	w.rec.closes[uint32(code)]++
+	c.abandon()
 	if was == joined {
 		w.rec.Closed++
-	} else {
-		w.rec.Failed++
+		c.cut = now
 	}
+	if w.fleet.comeback.on() && comesBack(code) {
+		if was != joined {
+			w.rec.Retried++
+		}
+		w.later(c, now)
+		return
+	}
+	if !c.member {
+		w.rec.Failed++
+	} else {
+		w.rec.Gone++
+		if c.decodes {
+			c.part.leave(&c.reader)
+		}
+	}
+	c.member = false
 }

@@ -28,11 +28,15 @@
 // # What is checked
 //
 // Every member of a room sees strictly increasing offsets and the same
-// messages under them, from where its subscription began, without a gap; and
+// messages under them, from where its subscription began, without a gap, over
+// as many connections to as many nodes as it takes (run --reconnect); and
 // every acknowledged message reached every member that stayed. See sequence.
+// A publish whose connection ended before its answer may be seen or not. What
+// was acknowledged can be looked for in the rooms' histories and in the
+// server's database, and listed in a file.
 //
 // Caveats: Linux only; ws:// only (TLS ends at the proxy); the JSON codec
-// only; one process, so at most RLIMIT_NOFILE connections. Clients do not
-// reconnect: one that the server closes is counted by its code and is not
+// only; one process, so at most RLIMIT_NOFILE connections. Where clients do
+// not come back, one that the server closes is counted by its code and is not
 // expected to have the rest.
 package main

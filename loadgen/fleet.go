@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
-	"net/netip"
 	"sync"
 	"time"
 
@@ -19,12 +18,14 @@ const maxMessage = 8 << 20
 
 // fleetConfig is what a fleet is made of.
 type fleetConfig struct {
-	addr    netip.AddrPort // of the server
-	uri     string
-	prefix  string // of room names; empty: one of the run's own
-	layout  layout
-	loops   int
-	payload int // bytes of a message's data
+	endpoints []endpoint // of the server, taken in turn
+	prefix    string     // of room names; empty: one of the run's own
+	layout    layout
+	loops     int
+	payload   int     // bytes of a message's data
+	seed      uint64  // of what is drawn by chance
+	comeback  backoff // of connections that ended; zero: they stay away
+	keepAcked bool    // what was acknowledged is wanted at the end
 }
 
 // fleet is all connections of a run. Its methods are the scenario's to call,
@@ -35,7 +36,9 @@ type fleet struct {
 	run       string // the run's id, in every payload
 	payload   int
 	layout    layout
-	dial      netpoll.Dial
+	endpoints []endpoint
+	dials     []netpoll.Dial // to the endpoints, in their order
+	comeback  backoff
 	sources   sources
 	rooms     []room
 	engine    *netpoll.Engine
@@ -56,14 +59,19 @@ func newFleet(cfg fleetConfig) (*fleet, error) {
 		run:     run,
 		payload: cfg.payload,
 		layout:  cfg.layout,
-		dial:    netpoll.Dial{Addr: cfg.addr, URI: cfg.uri},
-		sources: newSources(cfg.addr.Addr(), cfg.layout.conns, bits),
+		sources: newSources(cfg.endpoints, cfg.layout.conns, bits),
 		clients: make([]client, cfg.layout.conns),
+
+		endpoints: cfg.endpoints,
+		comeback:  cfg.comeback,
+	}
+	for _, e := range cfg.endpoints {
+		f.dials = append(f.dials, netpoll.Dial{Addr: e.addr, URI: e.uri})
 	}
 	if cfg.prefix == "" {
 		cfg.prefix = "loadgen-" + f.run + "-"
 	}
-	f.rooms = newRooms(cfg.prefix, cfg.layout.rooms)
+	f.rooms = newRooms(cfg.prefix, cfg.layout.rooms, cfg.keepAcked)
 	var err error
 	f.engine, err = netpoll.New(netpoll.Config{
 		Loops: cfg.loops, MaxMessage: maxMessage, HandshakeTimeout: 20 * time.Second,
@@ -73,7 +81,7 @@ func newFleet(cfg fleetConfig) (*fleet, error) {
 		return nil, err
 	}
 	for _, loop := range f.engine.Loops() {
-		w := newWorker(f, loop)
+		w := newWorker(f, loop, cfg.seed)
 		loop.OnTurn(w.turn)
 		f.workers = append(f.workers, w)
 	}
@@ -187,6 +195,22 @@ func (f *fleet) missing() (missing, surplus uint64) {
 	return missing, surplus
 }
 
+// away is the number of clients that were members and are not now, although
+// they should come back.
+func (f *fleet) away() (n uint64) {
+	var mu sync.Mutex
+	f.ask(func(w *worker) {
+		mu.Lock()
+		defer mu.Unlock()
+		w.clients(func(c *client) {
+			if c.member && c.state != joined {
+				n++
+			}
+		})
+	})
+	return n
+}
+
 // end closes the books: what still happens is not counted.
 func (f *fleet) end() { f.ask((*worker).end) }
 
@@ -195,10 +219,10 @@ func (f *fleet) end() { f.ask((*worker).end) }
 func (f *fleet) settle(ctx context.Context, limit time.Duration, tell *progress) {
 	// An interrupted wait is like one that took too long: the counts tell.
 	_, _ = f.watch(ctx, limit, tell, func(s *snapshot) bool {
-		if s.open() == 0 {
+		if s.open() == 0 && !f.comeback.on() {
 			return true
 		}
-		if s.unanswered() > 0 {
+		if s.unanswered() > 0 || s.open()+s.Gone < s.Joined {
 			return false
 		}
 		missing, _ := f.missing()

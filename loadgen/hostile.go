@@ -195,7 +195,7 @@ func (w *siege) attacked(ctx context.Context, a *hostile.Attack, p *attackPart) 
 	defer end()
 	done := make(chan hostile.Result, 1)
 	go func() { // ends with ctx
-		done <- a.Run(ctx, hostile.Target{Addr: w.fleet.dial.Addr, URI: w.fleet.dial.URI})
+		done <- a.Run(ctx, hostile.Target{Addr: w.fleet.endpoints[0].addr, URI: w.fleet.endpoints[0].uri})
 	}()
 	during := w.hold(ctx, max(w.Attack, a.AtLeast))
 	end()

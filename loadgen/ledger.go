@@ -7,6 +7,11 @@ type ledger struct {
 	states []uint8
 	trimAt int
 	unseen uint64 // acknowledged and seen by nobody yet
+
+	// Only where what was acknowledged is wanted at the end.
+	keep  bool
+	early map[uint32]uint64 // offsets of messages that were seen and not yet acknowledged
+	acked []entry           // in the order in which both had come
 }
 
 const (
@@ -20,18 +25,29 @@ const (
 // sent, is settled although it may still be seen.
 const ledgerWindow = 1 << 16
 
-func (l *ledger) sent(n uint32)   { l.mark(n, isSent) }
-func (l *ledger) refuse(n uint32) { l.mark(n, isRefused) }
+func (l *ledger) sent(n uint32) { l.mark(n, isSent) }
 
-func (l *ledger) ack(n uint32) {
+func (l *ledger) refuse(n uint32) {
+	l.mark(n, isRefused)
+	delete(l.early, n)
+}
+
+func (l *ledger) ack(id uint64) {
+	n := uint32(id)
 	if l.mark(n, isAcked)&isSeen == 0 {
 		l.unseen++
+		return
+	}
+	if offset, ok := l.early[n]; ok {
+		l.acked = append(l.acked, entry{offset, id})
+		delete(l.early, n)
 	}
 }
 
-// see is called when the room sees message n for the first time under one
+// see is called when the room sees a message for the first time under one
 // offset.
-func (l *ledger) see(n uint32) verdict {
+func (l *ledger) see(e entry) verdict {
+	n := uint32(e.id)
 	if n < l.base {
 		return duplicated
 	}
@@ -44,6 +60,14 @@ func (l *ledger) see(n uint32) verdict {
 		return duplicated
 	case was&isAcked != 0:
 		l.unseen--
+		if l.keep {
+			l.acked = append(l.acked, e)
+		}
+	case l.keep && was&isRefused == 0:
+		if l.early == nil {
+			l.early = map[uint32]uint64{}
+		}
+		l.early[n] = e.offset
 	}
 	return inOrder
 }

@@ -35,11 +35,16 @@ const perSource = 2_000
 // none means that the kernel chooses.
 type sources []netip.Addr
 
-// newSources chooses addresses for n connections to a target: on loopback a
-// few of 127/8, elsewhere the kernel's choice. Where they begin is the run's
-// own (16 bits of its id), for the ports of an earlier run still wait.
-func newSources(target netip.Addr, n int, run uint16) sources {
-	if !target.Is4() || !target.IsLoopback() || n <= perSource {
+// newSources chooses addresses for n connections: where all endpoints are on
+// loopback a few of 127/8, elsewhere the kernel's choice. Where they begin is
+// the run's own (16 bits of its id), for the ports of an earlier run still wait.
+func newSources(targets []endpoint, n int, run uint16) sources {
+	for _, t := range targets {
+		if ip := t.addr.Addr(); !ip.Is4() || !ip.IsLoopback() {
+			return nil
+		}
+	}
+	if n <= perSource {
 		return nil
 	}
 	var s sources

@@ -10,11 +10,17 @@ const lateAfter = 10 * time.Millisecond
 type counts struct {
 	Failed uint64 `json:"failed"` // connections that never joined their room
 	Joined uint64 `json:"joined"`
-	Closed uint64 `json:"closed"` // of the joined, ended by the server or the network
+	Closed uint64 `json:"closed"` // memberships that the server or the network ended
+
+	Gone        uint64 `json:"gone"`        // will not come back
+	Retried     uint64 `json:"retried"`     // attempts that failed and were made again
+	Rejoined    uint64 `json:"rejoined"`    // came back after that
+	Unrecovered uint64 `json:"unrecovered"` // of these, were told that they cannot have what they missed
 
 	Sent    uint64 `json:"sent"`    // messages written to a socket
 	Acked   uint64 `json:"acked"`   // answered with success
 	Refused uint64 `json:"refused"` // answered with an error
+	Cut     uint64 `json:"cut"`     // without an answer when their connection ended: stored or not
 	Unsent  uint64 `json:"unsent"`  // could not be sent: no connection, or its socket is full
 	Late    uint64 `json:"late"`    // of the sent, those that left more than 10 ms after their time
 
@@ -28,9 +34,14 @@ func (c *counts) add(o *counts) {
 	c.Failed += o.Failed
 	c.Joined += o.Joined
 	c.Closed += o.Closed
+	c.Gone += o.Gone
+	c.Retried += o.Retried
+	c.Rejoined += o.Rejoined
+	c.Unrecovered += o.Unrecovered
 	c.Sent += o.Sent
 	c.Acked += o.Acked
 	c.Refused += o.Refused
+	c.Cut += o.Cut
 	c.Unsent += o.Unsent
 	c.Late += o.Late
 	c.Delivered += o.Delivered
@@ -55,10 +66,10 @@ func (c *counts) fault(v verdict) {
 func (c *counts) settled() uint64 { return c.Failed + c.Joined }
 
 // open is the number of connections now in their rooms.
-func (c *counts) open() uint64 { return c.Joined - c.Closed }
+func (c *counts) open() uint64 { return c.Joined + c.Rejoined - c.Closed }
 
-// unanswered is the number of messages sent and neither acked nor refused.
-func (c *counts) unanswered() uint64 { return c.Sent - c.Acked - c.Refused }
+// unanswered is the number of messages whose answer may still come.
+func (c *counts) unanswered() uint64 { return c.Sent - c.Acked - c.Refused - c.Cut }
 
 // recorder counts and times what happens to one worker's clients. It belongs
 // to the worker's loop; scenarios get copies and sums.
@@ -71,22 +82,33 @@ type recorder struct {
 	// Latencies count from when a thing was due, services from when it was
 	// really sent. Both only for what was due after since.
 	since           int64
+	tcp             latency // from dialling to a connected socket
 	handshake       latency // from dialling to the end of the handshake
-	join            latency // from connect+subscribe to the subscribe reply
+	connect         latency // from connect+subscribe to the connect reply
+	subscribe       latency // from connect+subscribe to the subscribe reply
+	recovery        latency // the same of members that came back and recovered
+	away            latency // from the end of a membership to its return
 	ack, ackService latency
 	delivery        latency
 	deliveryService latency
+	recovered       latency // of what was due while its member was away
 	recent          latency // deliveries since a scenario last asked
 	lag             latency // how late the loop's turns were
 	lifeLag         latency // the same before the last phase
 }
 
+// all are the latencies but for recent, which is one scenario's own.
+func (r *recorder) all() []latency {
+	return []latency{r.tcp, r.handshake, r.connect, r.subscribe, r.recovery, r.away, r.ack, r.ackService,
+		r.delivery, r.deliveryService, r.recovered, r.lag, r.lifeLag}
+}
+
 func newRecorder() *recorder {
 	return &recorder{
 		errors: map[uint32]uint64{}, closes: map[uint32]uint64{}, unsubs: map[uint32]uint64{},
-		handshake: newLatency(), join: newLatency(),
-		ack: newLatency(), ackService: newLatency(),
-		delivery: newLatency(), deliveryService: newLatency(),
+		tcp: newLatency(), handshake: newLatency(), connect: newLatency(), subscribe: newLatency(),
+		recovery: newLatency(), away: newLatency(), ack: newLatency(), ackService: newLatency(),
+		delivery: newLatency(), deliveryService: newLatency(), recovered: newLatency(),
 		recent: newLatency(), lag: newLatency(), lifeLag: newLatency(),
 	}
 }
@@ -100,20 +122,16 @@ func (r *recorder) merge(o *recorder) {
 			(*sum)[code] += n
 		}
 	}
-	r.handshake.merge(o.handshake)
-	r.join.merge(o.join)
-	r.ack.merge(o.ack)
-	r.ackService.merge(o.ackService)
-	r.delivery.merge(o.delivery)
-	r.deliveryService.merge(o.deliveryService)
-	r.lag.merge(o.lag)
-	r.lifeLag.merge(o.lifeLag)
+	from := o.all()
+	for i, l := range r.all() {
+		l.merge(from[i])
+	}
 }
 
 // forget empties the latencies of messages, at the end of a phase.
 func (r *recorder) forget(since int64) {
 	r.since = since
-	for _, l := range []latency{r.ack, r.ackService, r.delivery, r.deliveryService} {
+	for _, l := range []latency{r.ack, r.ackService, r.delivery, r.deliveryService, r.recovered} {
 		l.h.Reset()
 	}
 	r.lifeLag.merge(r.lag)
@@ -128,7 +146,15 @@ func (r *recorder) answered(p *inflight, now int64) {
 	}
 }
 
-func (r *recorder) delivered(p *payload, now int64) {
+// delivered times a delivery. What was due while its member was away was late
+// by that, and is kept apart.
+func (r *recorder) delivered(p *payload, now int64, away bool) {
+	if away {
+		if p.at >= r.since {
+			r.recovered.record(now - p.at)
+		}
+		return
+	}
 	if p.at >= r.since {
 		r.delivery.record(now - p.at)
 		r.deliveryService.record(now - p.at - p.lag)

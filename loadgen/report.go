@@ -19,6 +19,8 @@ type report struct {
 	Interrupted bool `json:"interrupted"`
 
 	Connections connections  `json:"connections"`
+	History     *historyPart `json:"history,omitempty"`
+	Rows        *kept        `json:"rows,omitempty"` // of the database
 	Messages    *messages    `json:"messages,omitempty"`
 	Check       *check       `json:"check,omitempty"`
 	Density     *densityPart `json:"density,omitempty"`
@@ -32,13 +34,21 @@ type report struct {
 
 // connections is how they were opened and how they ended.
 type connections struct {
-	Wanted    int       `json:"wanted"`
-	Joined    uint64    `json:"joined"`
-	Failed    uint64    `json:"failed"`
-	Closed    uint64    `json:"closed"`
-	Seconds   float64   `json:"seconds"` // until all had joined or failed
+	Wanted      int     `json:"wanted"`
+	Joined      uint64  `json:"joined"`
+	Failed      uint64  `json:"failed"`
+	Closed      uint64  `json:"closed"`
+	Seconds     float64 `json:"seconds"` // until all had joined or failed
+	Retried     uint64  `json:"retried"`
+	Rejoined    uint64  `json:"rejoined"`
+	Unrecovered uint64  `json:"unrecovered"`
+
+	TCP       quantiles `json:"tcp"`
 	Handshake quantiles `json:"handshake"`
-	Join      quantiles `json:"join"`
+	Connect   quantiles `json:"connect"`
+	Subscribe quantiles `json:"subscribe"`
+	Recovery  quantiles `json:"recovery"`
+	Away      quantiles `json:"away"`
 	Errors    codes     `json:"errors"`
 	Closes    codes     `json:"closes"`
 	Unsubs    codes     `json:"unsubscribed"`
@@ -68,6 +78,7 @@ type messages struct {
 	AckService      quantiles `json:"ack_service"`
 	Delivery        quantiles `json:"delivery"`
 	DeliveryService quantiles `json:"delivery_service"`
+	Recovered       quantiles `json:"recovered"` // of what was due while its member was away
 }
 
 func newMessages(from, to *snapshot, rec *recorder) *messages {
@@ -78,6 +89,7 @@ func newMessages(from, to *snapshot, rec *recorder) *messages {
 		DeliveredRate: per(to.Delivered, from.Delivered), BytesRate: per(to.bytesIn, from.bytesIn),
 		Ack: rec.ack.quantiles(), AckService: rec.ackService.quantiles(),
 		Delivery: rec.delivery.quantiles(), DeliveryService: rec.deliveryService.quantiles(),
+		Recovered: rec.recovered.quantiles(),
 	}
 }
 
@@ -86,7 +98,9 @@ type check struct {
 	counts
 	Lost       uint64 `json:"lost"` // deliveries missing after the drain
 	Unanswered uint64 `json:"unanswered"`
-	Sample     int    `json:"sample"` // order was checked on one connection in this many
+	Away       uint64 `json:"away"`       // members that had not come back at the end
+	ComesBack  bool   `json:"comes_back"` // whether clients do, when their connection ends
+	Sample     int    `json:"sample"`     // order was checked on one connection in this many
 }
 
 // tool is what the load generator itself used, over its whole life.
@@ -120,15 +134,31 @@ func (r *report) judge() {
 	}
 	c := &r.Connections
 	bad(uint64(c.Wanted)-min(uint64(c.Wanted), c.Joined), "connections never joined")
-	bad(c.Closed, "connections ended by the server")
-	if k := r.Check; k != nil {
+	k := r.Check
+	if k == nil || !k.ComesBack {
+		bad(c.Closed, "connections ended by the server")
+	}
+	if k != nil {
 		bad(k.Lost, "deliveries lost")
 		bad(k.Duplicated, "deliveries duplicated")
 		bad(k.Reordered, "deliveries out of order")
 		bad(k.Unexpected, "unexpected messages")
 		bad(k.Refused, "publishes refused")
 		bad(k.Unanswered, "publishes unanswered")
-		bad(k.Unsent, "publishes that could not be sent")
+		if k.ComesBack {
+			bad(k.Gone, "connections ended for good")
+		}
+		bad(k.Away, "members never came back")
+		bad(k.Unrecovered, "recoveries refused")
+		if !k.ComesBack {
+			bad(k.Unsent, "publishes that could not be sent")
+		}
+	}
+	if r.History != nil {
+		r.Faults = append(r.Faults, r.History.faults("history")...)
+	}
+	if r.Rows != nil {
+		r.Faults = append(r.Faults, r.Rows.faults("the database")...)
 	}
 	if r.Slow != nil {
 		r.Faults = append(r.Faults, r.Slow.faults()...)

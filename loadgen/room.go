@@ -1,7 +1,10 @@
 package main
 
 import (
+	"cmp"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 
 	"github.com/hubbub-chat/hubbub/schema"
@@ -24,11 +27,12 @@ type room struct {
 	ledger ledger
 }
 
-func newRooms(prefix string, n int) []room {
+func newRooms(prefix string, n int, keepAcked bool) []room {
 	rooms := make([]room, n)
 	for i := range rooms {
 		rooms[i].name = prefix + strconv.Itoa(i)
 		rooms[i].quoted = quote(rooms[i].name)
+		rooms[i].ledger.keep = keepAcked
 	}
 	return rooms
 }
@@ -58,16 +62,37 @@ func (m *room) observe(r *reader, e entry) (place, said verdict) {
 	defer m.mu.Unlock()
 	place, fresh := m.seq.observe(r, e)
 	if fresh {
-		said = m.ledger.see(uint32(e.id))
+		said = m.ledger.see(e)
 	}
 	return place, said
 }
 
-// note calls f on the ledger.
-func (m *room) note(f func(*ledger, uint32), n uint32) {
+// sent, refuse and ack write into the ledger.
+func (m *room) sent(n uint32) {
 	m.mu.Lock()
-	f(&m.ledger, n)
+	m.ledger.sent(n)
 	m.mu.Unlock()
+}
+
+func (m *room) refuse(n uint32) {
+	m.mu.Lock()
+	m.ledger.refuse(n)
+	m.mu.Unlock()
+}
+
+func (m *room) ack(id uint64) {
+	m.mu.Lock()
+	m.ledger.ack(id)
+	m.mu.Unlock()
+}
+
+// acked is what was acknowledged and seen, by offset. The room's clients must
+// have come to rest.
+func (m *room) acked() []entry {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	slices.SortFunc(m.ledger.acked, func(a, b entry) int { return cmp.Compare(a.offset, b.offset) })
+	return m.ledger.acked
 }
 
 // end is the number of messages seen by anybody, unseen of those that were
@@ -80,9 +105,10 @@ func (m *room) end() (end, unseen uint64) {
 
 // part is one worker's share of a room. It belongs to the worker's loop.
 type part struct {
-	room *room
-	seq  sequence // as the members on this loop saw it
-	self reader   // the part's own position in the room's sequence
+	room  *room
+	epoch string   // the last that a member was told
+	seq   sequence // as the members on this loop saw it
+	self  reader   // the part's own position in the room's sequence
 }
 
 // join adds a member whose subscription began behind from. The part itself
@@ -94,6 +120,14 @@ func (p *part) join(r *reader, from uint64) {
 		p.room.seq.join(&p.self, 0)
 		p.room.mu.Unlock()
 	}
+}
+
+// sameEpoch is the epoch as members share it: there are few, and many members.
+func (p *part) sameEpoch(epoch string) string {
+	if p.epoch != epoch && plain([]byte(epoch)) { // or it could not be said back as it is
+		p.epoch = strings.Clone(epoch)
+	}
+	return p.epoch
 }
 
 func (p *part) leave(r *reader) {

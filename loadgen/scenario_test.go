@@ -97,8 +97,9 @@ func TestProcessUsage(t *testing.T) {
 }
 
 func TestSources(t *testing.T) {
-	loopback, lan := netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("10.1.2.3")
-	if newSources(loopback, perSource, 7) != nil || newSources(lan, 100_000, 7) != nil {
+	loopback := []endpoint{{addr: netip.MustParseAddrPort("127.0.0.1:80")}}
+	mixed := append(loopback[:1:1], endpoint{addr: netip.MustParseAddrPort("10.1.2.3:80")})
+	if newSources(loopback, perSource, 7) != nil || newSources(mixed, 100_000, 7) != nil {
 		t.Fatal("addresses are chosen where the kernel could")
 	}
 	s := newSources(loopback, 2*perSource+5, 0x0203)

@@ -179,23 +179,23 @@ func TestLedger(t *testing.T) {
 		want   verdict
 		unseen uint64
 	}{
-		{"sent, seen, acked", func(l *ledger) verdict { l.sent(0); v := l.see(0); l.ack(0); return v }, inOrder, 0},
-		{"sent, acked, seen", func(l *ledger) verdict { l.sent(0); l.ack(0); return l.see(0) }, inOrder, 0},
+		{"sent, seen, acked", func(l *ledger) verdict { l.sent(0); v := l.see(entry{id: 0}); l.ack(0); return v }, inOrder, 0},
+		{"sent, acked, seen", func(l *ledger) verdict { l.sent(0); l.ack(0); return l.see(entry{id: 0}) }, inOrder, 0},
 		{"acked, not seen", func(l *ledger) verdict { l.sent(0); l.ack(0); return inOrder }, inOrder, 1},
-		{"seen twice", func(l *ledger) verdict { l.sent(0); l.see(0); return l.see(0) }, duplicated, 0},
-		{"never sent", func(l *ledger) verdict { l.sent(0); return l.see(1) }, unexpected, 0},
-		{"refused, and seen: it said maybe", func(l *ledger) verdict { l.sent(0); l.refuse(0); return l.see(0) }, inOrder, 0},
-		{"not sent in order", func(l *ledger) verdict { l.sent(3); l.sent(1); l.see(3); return l.see(1) }, inOrder, 0},
+		{"seen twice", func(l *ledger) verdict { l.sent(0); l.see(entry{id: 0}); return l.see(entry{id: 0}) }, duplicated, 0},
+		{"never sent", func(l *ledger) verdict { l.sent(0); return l.see(entry{id: 1}) }, unexpected, 0},
+		{"refused, and seen: it said maybe", func(l *ledger) verdict { l.sent(0); l.refuse(0); return l.see(entry{id: 0}) }, inOrder, 0},
+		{"not sent in order", func(l *ledger) verdict { l.sent(3); l.sent(1); l.see(entry{id: 3}); return l.see(entry{id: 1}) }, inOrder, 0},
 		{"seen again long after", func(l *ledger) verdict {
 			for n := range uint32(1_000_000) {
 				l.sent(n)
-				l.see(n)
-				l.ack(n)
+				l.see(entry{id: uint64(n)})
+				l.ack(uint64(n))
 			}
 			if len(l.states) > 2*trimEntries {
 				panic("not trimmed")
 			}
-			return l.see(5)
+			return l.see(entry{id: 5})
 		}, duplicated, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {

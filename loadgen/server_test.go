@@ -33,6 +33,10 @@ type wrong struct {
 	answer func(n int) *schema.Error
 	// recover may change what a recovering client is given.
 	recover func([]*protocol.Publication) []*protocol.Publication
+	// forgets may keep a message out of the history.
+	forgets func(n int) bool
+	// unrecoverable refuses every recovery.
+	unrecoverable bool
 	// also is done after a message.
 	also func(c *chat, r *chatRoom, n int)
 }
@@ -112,7 +116,23 @@ func (c *chatClient) command(cmd *protocol.Command) {
 		c.subscribe(cmd)
 	case cmd.Publish != nil:
 		c.publish(cmd)
+	case cmd.History != nil:
+		c.history(cmd)
 	}
+}
+
+// history answers with a page of seven at most, so that there are several.
+func (c *chatClient) history(cmd *protocol.Command) {
+	res := &protocol.HistoryResult{Publications: []*protocol.Publication{}, Epoch: "e"}
+	if r := c.chat.rooms[cmd.History.Channel]; r != nil {
+		res.Offset = r.last
+		for i := range r.recent {
+			if r.recent[i].Offset > cmd.History.Since.Offset && len(res.Publications) < 7 {
+				res.Publications = append(res.Publications, schema.Publication(&r.recent[i]))
+			}
+		}
+	}
+	c.say(&protocol.Reply{Id: cmd.Id, History: res})
 }
 
 func (c *chatClient) subscribe(cmd *protocol.Command) {
@@ -131,6 +151,9 @@ func (c *chatClient) subscribe(cmd *protocol.Command) {
 			if r.recent[i].Offset > s.Offset {
 				res.Publications = append(res.Publications, schema.Publication(&r.recent[i]))
 			}
+		}
+		if c.chat.wrong.unrecoverable {
+			res.Recovered, res.Offset, res.Publications = false, r.last, nil
 		}
 		if f := c.chat.wrong.recover; f != nil {
 			res.Publications = f(res.Publications)
@@ -157,7 +180,9 @@ func (c *chatClient) publish(cmd *protocol.Command) {
 	}
 	for _, m := range stored {
 		r.last = max(r.last, m.Offset)
-		r.recent = append(r.recent, m)
+		if s.wrong.forgets == nil || !s.wrong.forgets(n) {
+			r.recent = append(r.recent, m)
+		}
 		for i, to := range r.members {
 			send := []schema.Message{m}
 			if s.wrong.deliver != nil {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/hubbub-chat/hubbub/loadgen/rows"
 )
 
 // session is one run of a scenario: the fleet, the report that grows, and
@@ -17,12 +19,18 @@ type session struct {
 	report *report
 	began  usage // the server before the first connection
 	own    usage // ourselves then
+
+	db       *rows.DB // nil: none was given
+	lastOpen int64    // when there was last a connection, clock ns
 }
 
-func newSession(env environment, t *target, scenario string, setup any, l layout, payload int) (*session, error) {
+func newSession(env environment, t *target, scenario string, setup any, l layout, payload int, more ...func(*fleetConfig)) (*session, error) {
 	cfg, err := t.config(l, payload)
 	if err != nil {
 		return nil, err
+	}
+	for _, set := range more {
+		set(&cfg)
 	}
 	s := &session{env: env, target: t, tell: &progress{out: env.stderr}, own: ownUsage()}
 	if t.ServerPid > 0 {
@@ -66,11 +74,23 @@ func (s *session) join(first, last int) error {
 // hold waits, telling of progress, for at most d. It ends early when no
 // connection is left; interrupted says that it was cancelled.
 func (s *session) hold(d time.Duration) (now snapshot, interrupted bool) {
-	now, err := s.fleet.watch(s.env.ctx, d, s.tell, func(c *snapshot) bool { return c.open() == 0 })
+	now, err := s.fleet.watch(s.env.ctx, d, s.tell, s.deserted)
 	if err != nil {
 		s.report.Interrupted = true
 	}
 	return now, err != nil
+}
+
+// giveUp is how long a run in which clients come back goes on without any.
+const giveUp = 30 * time.Second
+
+// deserted reports whether no connection is left, or is likely to come back.
+func (s *session) deserted(now *snapshot) bool {
+	if now.open() > 0 {
+		s.lastOpen = now.at
+		return false
+	}
+	return !s.fleet.comeback.on() || s.lastOpen > 0 && now.at-s.lastOpen > int64(giveUp)
 }
 
 // drain ends the talking, waits until everything has arrived, and closes the
@@ -95,7 +115,10 @@ func (s *session) finish(setup func(*report)) error {
 	f.close()
 	c := &r.Connections
 	c.Joined, c.Failed, c.Closed = rec.Joined, rec.Failed, rec.Closed
-	c.Handshake, c.Join = rec.handshake.quantiles(), rec.join.quantiles()
+	c.Retried, c.Rejoined, c.Unrecovered = rec.Retried, rec.Rejoined, rec.Unrecovered
+	c.TCP, c.Handshake = rec.tcp.quantiles(), rec.handshake.quantiles()
+	c.Connect, c.Subscribe = rec.connect.quantiles(), rec.subscribe.quantiles()
+	c.Recovery, c.Away = rec.recovery.quantiles(), rec.away.quantiles()
 	c.Errors, c.Closes, c.Unsubs = newCodes(rec.errors), newCodes(rec.closes), newCodes(rec.unsubs)
 	if err := f.firstDialError(); err != nil {
 		c.DialError = err.Error()
@@ -122,6 +145,8 @@ func (s *session) checked(sample int) *check {
 	lost, surplus := s.fleet.missing()
 	k := &check{counts: s.fleet.counts().counts, Lost: lost, Sample: sample}
 	k.Duplicated += surplus
+	k.Away = s.fleet.away()
+	k.ComesBack = s.fleet.comeback.on()
 	k.Unanswered = k.unanswered()
 	return k
 }

@@ -82,7 +82,7 @@ func (s *sleeper) run(ctx context.Context) {
 // live is one connection's life. The error is how it ended.
 func (s *sleeper) live(ctx context.Context, again bool) error {
 	var err error
-	dial := blocking.Dial{Addr: s.fleet.dial.Addr, URI: s.fleet.dial.URI, Receive: s.rcv}
+	dial := blocking.Dial{Addr: s.fleet.endpoints[0].addr, URI: s.fleet.endpoints[0].uri, Receive: s.rcv}
 	if s.conn, err = dial.Open(ctx); err != nil {
 		return err
 	}

@@ -32,6 +32,12 @@ func writeTable(out io.Writer, r *report) error {
 	if r.Check != nil {
 		t.check(r.Check)
 	}
+	if r.History != nil {
+		t.history(r.History)
+	}
+	if r.Rows != nil {
+		t.row("database", r.Rows.line())
+	}
 	t.row("tool", fmt.Sprintf("CPU %.2f s of %.1f s, %d loops", r.Tool.CPU, r.Tool.Seconds, r.Tool.Loops),
 		"lag p99 "+short(r.Tool.Lag.P99)+" max "+short(r.Tool.Lag.Max), "RssAnon "+mib(r.Tool.RSSAnon))
 	if r.Server != nil {
@@ -65,7 +71,8 @@ func (t table) connections(c *connections) {
 		rate = fmt.Sprintf("in %.2f s (%.0f/s)", c.Seconds, float64(c.Joined)/c.Seconds)
 	}
 	t.row("connections", fmt.Sprintf("%d of %d joined", c.Joined, c.Wanted), rate,
-		some(c.Failed, "failed"), some(c.Closed, "closed"), c.DialError)
+		some(c.Failed, "failed"), some(c.Closed, "closed"), some(c.Rejoined, "came back"), some(c.Unrecovered, "of them without recovery"),
+		some(c.Retried, "attempts failed"), c.DialError)
 	t.codes("error replies", c.Errors)
 	t.codes("closes by code", c.Closes)
 	t.codes("unsubscribed by code", c.Unsubs)
@@ -103,13 +110,21 @@ func (t table) latencies(r *report) {
 				short(q.P50), short(q.P90), short(q.P99), short(q.P999), short(q.P9999), short(q.Max))
 		}
 	}
+	line("tcp", r.Connections.TCP)
 	line("tcp+handshake", r.Connections.Handshake)
-	line("connect+subscribe", r.Connections.Join)
+	line("connect", r.Connections.Connect)
+	line("subscribe", r.Connections.Subscribe)
+	line("recovery", r.Connections.Recovery)
+	line("away", r.Connections.Away)
 	if m := r.Messages; m != nil {
 		line("publish ack", m.Ack)
 		line("  from actual send", m.AckService)
 		line("delivery", m.Delivery)
 		line("  from actual send", m.DeliveryService)
+		line("  of what was missed", m.Recovered)
+	}
+	if r.History != nil {
+		line("history page", r.History.Page)
 	}
 	if s := r.Slow; s != nil {
 		line("delivery before", s.Before)
@@ -122,7 +137,7 @@ func (t table) latencies(r *report) {
 
 func (t table) check(c *check) {
 	t.row("publishes", fmt.Sprintf("%d sent", c.Sent), fmt.Sprintf("%d acked", c.Acked), some(c.Refused, "refused"),
-		some(c.Unanswered, "unanswered"), some(c.Unsent, "unsent"), some(c.Late, "sent late"))
+		some(c.Unanswered, "unanswered"), some(c.Cut, "cut off"), some(c.Unsent, "unsent"), some(c.Late, "sent late"))
 	how := "order checked on every connection"
 	if c.Sample > 1 {
 		how = fmt.Sprintf("order checked on 1 connection in %d, numbers on all", c.Sample)

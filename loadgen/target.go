@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"net/url"
@@ -12,24 +13,20 @@ import (
 // target is what every scenario wants to know: which server, and how to come
 // to it.
 type target struct {
-	URL         string        `help:"WebSocket address of the server (ws:// only)." default:"ws://127.0.0.1:8000/connection/websocket" json:"url"`
+	URLs        []string      `name:"url" sep:"none" help:"WebSocket address of the server (ws:// only). Given several times: of its nodes; connections take them in turn." default:"ws://127.0.0.1:8000/connection/websocket" json:"urls"`
 	ConnectRate float64       `help:"Connections opened a second (default ${default})." default:"5000" json:"connect_rate"`
 	JoinTimeout time.Duration `help:"How long the last connections may take to join their rooms (default ${default})." default:"20s" json:"join_timeout_ns"`
 	Loops       int           `help:"Event loops, each on a thread (default ${default})." default:"1" json:"loops"`
 	RoomPrefix  string        `help:"Rooms are named by it and a number (default: one of this run's own, so that runs do not meet)." json:"room_prefix"`
 	ServerPid   int           `help:"Process id of the server on this machine: its CPU and memory come into the report." placeholder:"PID" json:"server_pid"`
+	Seed        uint64        `help:"Makes what is drawn by chance the same again (default: another each time)." json:"seed"`
 	JSON        string        `help:"Write the report to this file too, as JSON." placeholder:"FILE" name:"json" json:"-"`
 }
 
 // config checks the flags and makes a fleet's configuration of them.
 func (t *target) config(l layout, payload int) (fleetConfig, error) {
 	cfg := fleetConfig{prefix: t.RoomPrefix, layout: l, loops: t.Loops, payload: payload}
-	u, err := url.Parse(t.URL)
 	switch {
-	case err != nil:
-		return cfg, usageError(fmt.Sprintf("--url: %v", err))
-	case u.Scheme != "ws" || u.Hostname() == "":
-		return cfg, usageError(fmt.Sprintf("--url %s: want ws://HOST:PORT/PATH", t.URL))
 	case t.ConnectRate <= 0:
 		return cfg, usageError("--connect-rate must be above 0")
 	case t.Loops < 1 || t.Loops > 64:
@@ -41,14 +38,42 @@ func (t *target) config(l layout, payload int) (fleetConfig, error) {
 	case l.conns < 1:
 		return cfg, usageError("--connections must be above 0")
 	}
-	if cfg.uri = u.RequestURI(); u.Path == "" {
-		cfg.uri = "/" + cfg.uri
+	if t.Seed == 0 {
+		t.Seed = rand.Uint64()
 	}
+	cfg.seed = t.Seed
 	if err := checkFiles(l.conns); err != nil {
 		return cfg, err
 	}
-	cfg.addr, err = resolve(u)
-	return cfg, err
+	for _, address := range t.URLs {
+		e, err := parseEndpoint(address)
+		if err != nil {
+			return cfg, err
+		}
+		cfg.endpoints = append(cfg.endpoints, e)
+	}
+	return cfg, nil
+}
+
+// endpoint is one address of the server.
+type endpoint struct {
+	addr netip.AddrPort
+	uri  string
+}
+
+func parseEndpoint(address string) (e endpoint, err error) {
+	u, err := url.Parse(address)
+	switch {
+	case err != nil:
+		return e, usageError(fmt.Sprintf("--url: %v", err))
+	case u.Scheme != "ws" || u.Hostname() == "":
+		return e, usageError(fmt.Sprintf("--url %s: want ws://HOST:PORT/PATH", address))
+	}
+	if e.uri = u.RequestURI(); u.Path == "" {
+		e.uri = "/" + e.uri
+	}
+	e.addr, err = resolve(u)
+	return e, err
 }
 
 func resolve(u *url.URL) (netip.AddrPort, error) {

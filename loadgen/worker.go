@@ -1,6 +1,8 @@
 package main
 
 import (
+	"container/heap"
+	"math/rand/v2"
 	"sync/atomic"
 
 	"github.com/hubbub-chat/hubbub/netpoll"
@@ -18,9 +20,11 @@ type worker struct {
 	rec     *recorder
 	parts   map[int]*part // by room
 	scratch []byte        // the command being written
-	opening task          // connections to open
-	talking task          // messages to publish
-	over    bool          // what still happens is not counted
+	retries retries
+	chance  *rand.Rand
+	opening task // connections to open
+	talking task // messages to publish
+	over    bool // what still happens is not counted
 
 	// atomic
 	beat atomic.Int64 // the first beat since the last turn, clock ns; 0: none
@@ -44,8 +48,9 @@ func (t *task) next(now int64) (k int64, ok bool) {
 	return t.done - 1, true
 }
 
-func newWorker(f *fleet, loop *netpoll.Loop) *worker {
-	return &worker{fleet: f, loop: loop, index: loop.Index(), rec: newRecorder(), parts: map[int]*part{}}
+func newWorker(f *fleet, loop *netpoll.Loop, seed uint64) *worker {
+	return &worker{fleet: f, loop: loop, index: loop.Index(), rec: newRecorder(), parts: map[int]*part{},
+		chance: rand.New(rand.NewPCG(seed, uint64(loop.Index())))} //nolint:gosec // not a secret, and to be had again
 }
 
 // turn is the loop's hook: it does what is due, and returns true when there
@@ -75,7 +80,17 @@ func (w *worker) turn() bool {
 			w.publish(i, n, w.talking.plan.at(k))
 		}
 	}
+	for ; did < maxPerTurn && len(w.retries) > 0 && w.retries[0].at <= now && !w.over; did++ {
+		w.dial(heap.Pop(&w.retries).(retry).client)
+	}
 	return did == maxPerTurn
+}
+
+// later lets a client come again in a while.
+func (w *worker) later(c *client, now int64) {
+	c.state = waiting
+	wait := w.fleet.comeback.wait(int(c.tries), w.chance)
+	heap.Push(&w.retries, retry{now + int64(wait), c})
 }
 
 // publish lets connection i say message n of its room, which was due at a
@@ -92,7 +107,7 @@ func (w *worker) publish(i int, n uint32, at int64) {
 	}
 }
 
-// open dials connection i.
+// open begins the life of client i.
 func (w *worker) open(i int) {
 	f := w.fleet
 	c := &f.clients[i]
@@ -102,17 +117,30 @@ func (w *worker) open(i int) {
 		p = &part{room: &f.rooms[r]}
 		w.parts[r] = p
 	}
-	*c = client{worker: w, part: p, index: uint32(i), decodes: f.layout.decodes(i), state: dialling, began: f.clock.now()}
-	d := f.dial
+	*c = client{worker: w, part: p, index: uint32(i), decodes: f.layout.decodes(i)}
+	w.dial(c)
+}
+
+// dial opens a connection for a client, to the endpoints in turn: who has lost
+// one node tries the next.
+func (w *worker) dial(c *client) {
+	f, i := w.fleet, int(c.index)
+	d := f.dials[(i+int(c.tries))%len(f.dials)]
 	d.Local = f.sources.of(i)
+	c.state, c.began, c.ping = dialling, f.clock.now(), 0
+	c.tries = min(c.tries+1, 200)
 	conn, err := w.loop.Dial(&d, c)
-	if err != nil {
-		c.state = ended
-		w.rec.Failed++
-		f.dialFailed(err)
+	if err == nil {
+		c.conn = conn
 		return
 	}
-	c.conn = conn
+	f.dialFailed(err)
+	if f.comeback.on() {
+		w.later(c, c.began)
+		return
+	}
+	c.state = ended
+	w.rec.Failed++
 }
 
 // clients calls f for every client of the worker that was opened.

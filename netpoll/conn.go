@@ -28,6 +28,10 @@ type Handler interface {
 // after the handshake's answer was queued, before any message.
 type Opener interface{ Opened(c *Conn) }
 
+// Dialler is a Handler that wants to know when its socket has connected: before
+// the handshake.
+type Dialler interface{ Dialled(c *Conn) }
+
 // Charger is a Handler that limits what its peer may send.
 type Charger interface {
 	// Charge is asked for every frame, control frames included, before it is

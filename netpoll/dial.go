@@ -102,6 +102,9 @@ func (c *Conn) dialled() {
 		return
 	}
 	c.state = stateDialHead
+	if d, ok := c.handler.(Dialler); ok {
+		d.Dialled(c)
+	}
 	request := c.in.msg
 	c.in = nil
 	c.arm(unix.EPOLLIN)

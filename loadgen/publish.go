@@ -1,0 +1,59 @@
+package main
+
+import "github.com/centrifugal/protocol/cfjson"
+
+// publish sends message n of the client's room, which was due at a time. It
+// returns false when it cannot.
+func (c *client) publish(n uint32, at, now int64) bool {
+	if c.state != joined || !c.conn.Open() || c.conn.Queued() > maxUnsent {
+		return false
+	}
+	w := c.worker
+	c.lastID = max(c.lastID+1, firstID)
+	c.pending = append(c.pending, inflight{c.lastID, n, at, now})
+	c.part.room.sent(n)
+	b := append(w.scratch[:0], `{"id":`...)
+	b = cfjson.AppendUint(b, uint64(c.lastID))
+	b = append(append(b, `,"publish":{"channel":`...), c.part.room.quoted...)
+	b = append(b, `,"data":`...)
+	b = payload{c.index, n, at, now - at}.append(b, w.fleet.run, w.fleet.payload)
+	b = append(b, "}}"...)
+	w.scratch = b
+	c.conn.Reply(false, b)
+	return true
+}
+
+// acked is a publish's success.
+func (c *client) acked(id uint32, now int64) {
+	if p, ok := c.answered(id); ok {
+		c.worker.rec.Acked++
+		c.worker.rec.answered(&p, now)
+		c.part.room.ack(p.messageID(c.index))
+	}
+}
+
+func (p *inflight) messageID(publisher uint32) uint64 {
+	return payload{publisher: publisher, n: p.n}.id()
+}
+
+// answered takes the publish with this id off the pending ones.
+func (c *client) answered(id uint32) (inflight, bool) {
+	for i := range c.pending {
+		if p := c.pending[i]; p.id == id {
+			c.pending = append(c.pending[:i], c.pending[i+1:]...)
+			return p, true
+		}
+	}
+	c.worker.rec.Unexpected++ // nobody asked
+	return inflight{}, false
+}
+
+// abandon gives up the publishes whose answers will not come: their connection
+// has ended. They may be seen, or not.
+func (c *client) abandon() {
+	for i := range c.pending {
+		c.worker.rec.Cut++
+		c.part.room.refuse(c.pending[i].n)
+	}
+	c.pending = c.pending[:0]
+}
