@@ -223,6 +223,7 @@ func (c *Conn) end(code uint16) {
 	if c.code == 0 {
 		c.code = code
 	}
+	c.headRead()
 	c.state = stateDone
 	c.in = nil
 	if c.out != nil {
@@ -232,6 +233,14 @@ func (c *Conn) end(code uint16) {
 	c.loop.engine.conns.Add(-1)
 	c.told = false // once more, to free the slot
 	c.tell()
+}
+
+// headRead takes an accepted connection off those whose first request is not
+// complete. Called when its state changes.
+func (c *Conn) headRead() {
+	if c.state == stateHead {
+		c.loop.engine.heads.Add(-1)
+	}
 }
 
 // tell puts the connection on the list that reap goes through.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,6 +20,12 @@ type Config struct {
 	Upgrade      func(*Request) (Handler, *Reject) // decides on a handshake, on the connection's loop
 	Subprotocols []string                          // supported, the most preferred first
 	MaxConns     int                               // connections at once, above it 503; default 1<<20
+	MaxHeads     int                               // of these, whose first request is not complete, above it 503; default MaxConns
+
+	// Proxied reports whether connections of this peer begin with a PROXY
+	// header: then they must, and are taken for whose it names. Who writes one
+	// without being asked speaks no HTTP. nil: nobody's do.
+	Proxied func(peer netip.Addr) bool
 
 	Compression bool // accept permessage-deflate where it is offered
 
@@ -50,6 +57,7 @@ func (c *Config) setDefaults() {
 	}
 	def(&c.Loops, 1)
 	def(&c.MaxConns, 1<<20)
+	def(&c.MaxHeads, c.MaxConns)
 	def(&c.MaxMessage, 64<<10)
 	def(&c.MaxQueue, 2<<20)
 	if c.HandshakeTimeout <= 0 {
@@ -77,6 +85,7 @@ type Engine struct {
 	listen *listener // nil when the engine only dials
 	next   atomic.Uint32
 	conns  atomic.Int64 // open sockets of all loops
+	heads  atomic.Int64 // of these, in stateHead
 
 	started  bool
 	wg       sync.WaitGroup

@@ -34,11 +34,12 @@ func (e *Engine) HandBack(w http.ResponseWriter, r *http.Request) error {
 		return nil //nolint:nilerr // out of descriptors: the client sees a closed connection
 	}
 	e.conns.Add(1)
+	e.heads.Add(1)
 	l := e.pick()
 	l.Post(func() {
 		if c := l.add(fd, stateHead, nil); c != nil {
 			defer l.guard(c)
-			c.readRequest(head)
+			c.request(head, head, tcp.client)
 		}
 	})
 	return nil

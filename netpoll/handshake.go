@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/netip"
 	"strings"
 
 	"github.com/gobwas/ws"
@@ -25,7 +26,16 @@ type Request struct {
 	Forwarded   []byte // X-Forwarded-For
 	Subprotocol string // chosen from Config.Subprotocols, or empty
 
-	conn *Conn
+	conn   *Conn
+	client netip.AddrPort // whom a proxy connects for, if it says so
+}
+
+// Peer is the address of who connected, or of whom a proxy connected for.
+func (r *Request) Peer() netip.Addr {
+	if r.client.IsValid() {
+		return r.client.Addr()
+	}
+	return r.conn.RemoteAddr().Addr()
 }
 
 // Conn is the connection that would open.
@@ -119,8 +129,8 @@ func (u *upgrader) onBeforeUpgrade() (ws.HandshakeHeader, error) {
 
 // answer runs the handshake in head. It returns the response and the Handler,
 // which is nil when the response refuses.
-func (u *upgrader) answer(c *Conn, head []byte) ([]byte, Handler) {
-	u.req = Request{conn: c}
+func (u *upgrader) answer(c *Conn, head []byte, client netip.AddrPort) ([]byte, Handler) {
+	u.req = Request{conn: c, client: client}
 	u.handler = nil
 	u.deflate.Reset()
 	u.offers = u.offers[:0]
@@ -148,13 +158,35 @@ func errorResponse(status int, text string) []byte {
 	return b.Bytes()
 }
 
-// readRequest collects the request head, finds out whose it is, and answers
-// a WebSocket handshake.
+// readRequest collects what comes before the frames: a PROXY header, where
+// there must be one, and the request head. The header is read again with each
+// piece of the head that comes, which saves keeping what it says.
 func (c *Conn) readRequest(b []byte) {
 	head := c.collect(b)
+	var client netip.AddrPort
+	if proxied := c.loop.engine.cfg.Proxied; proxied != nil && proxied(c.RemoteAddr().Addr()) {
+		var n int
+		var err error
+		if client, n, err = parseProxy(head); err != nil {
+			c.loop.stats.badHandshakes.Add(1)
+			c.end(codeAbnormal)
+			return
+		}
+		if n == 0 {
+			c.stash(b)
+			return
+		}
+		head = head[n:]
+	}
+	c.request(b, head, client)
+}
+
+// request finds out whose the request in head is, and answers a WebSocket
+// handshake. b is the newest piece of it.
+func (c *Conn) request(b, head []byte, client netip.AddrPort) {
 	path, complete := requestPath(head)
 	if complete && !c.loop.engine.cfg.WebSocket(path) {
-		c.loop.handOver(c, head)
+		c.loop.handOver(c, head, client)
 		return
 	}
 	end := bytes.Index(head, []byte("\r\n\r\n")) + 4
@@ -167,7 +199,7 @@ func (c *Conn) readRequest(b []byte) {
 		return
 	}
 	rest := head[end:]
-	response, h := c.loop.upgrade.answer(c, head[:end])
+	response, h := c.loop.upgrade.answer(c, head[:end], client)
 	if h == nil {
 		c.refuse(response)
 		return
@@ -197,6 +229,7 @@ func (c *Conn) stash(b []byte) {
 func (c *Conn) open(h Handler, first []byte) {
 	c.loop.stats.handshakes.Add(1)
 	c.handler = h
+	c.headRead()
 	c.state = stateOpen
 	c.since = c.loop.second
 	if len(first) > 0 {
@@ -212,6 +245,7 @@ func (c *Conn) open(h Handler, first []byte) {
 func (c *Conn) refuse(response []byte) {
 	c.loop.stats.badHandshakes.Add(1)
 	c.in = nil
+	c.headRead()
 	c.state = stateDeaf
 	c.since = c.loop.second
 	c.code = codeAbnormal

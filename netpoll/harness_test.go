@@ -45,7 +45,14 @@ func start(t testing.TB, cfg Config, handler func() Handler) (*Engine, string) {
 		t.Fatal(err)
 	}
 	web := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_, _ = io.WriteString(w, "page "+r.URL.Path)
+		switch r.URL.Path {
+		case "/ws": // on a connection that has served pages
+			_ = e.HandBack(w, r)
+		case "/whoami":
+			_, _ = io.WriteString(w, r.RemoteAddr)
+		default:
+			_, _ = io.WriteString(w, "page "+r.URL.Path)
+		}
 	}), ReadHeaderTimeout: 5 * time.Second}
 	served := make(chan struct{})
 	go func() { // ends when the listener closes
@@ -59,6 +66,9 @@ func start(t testing.TB, cfg Config, handler func() Handler) (*Engine, string) {
 		<-served
 		if n := e.Conns(); n != 0 {
 			t.Errorf("%d connections are counted after the end", n)
+		}
+		if n := e.heads.Load(); n != 0 {
+			t.Errorf("%d connections are in their handshake after the end", n)
 		}
 	})
 	return e, e.Addr().String()

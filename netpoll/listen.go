@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
+	"net/netip"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -26,6 +28,7 @@ type listener struct {
 	engine *Engine
 	addr   net.Addr
 	http   *httpListener
+	full   []byte // the answer when it is
 
 	// owned by the first loop once that runs
 	fd     int  // -1 when closed
@@ -70,7 +73,10 @@ func newListener(e *Engine, addr string) (*listener, error) {
 		_ = unix.Close(fd)
 		return nil, os.NewSyscallError("listen", err)
 	}
-	return &listener{engine: e, addr: tcp.Addr(), fd: fd, http: newHTTPListener(tcp.Addr())}, nil
+	return &listener{
+		engine: e, addr: tcp.Addr(), fd: fd, http: newHTTPListener(tcp.Addr()),
+		full: errorResponse(http.StatusServiceUnavailable, "server is full"),
+	}, nil
 }
 
 // notSentLowat is how many bytes the kernel takes beyond what is on its way.
@@ -117,15 +123,18 @@ func (ln *listener) accept(l *Loop) {
 
 // deal gives a new socket to a loop, or refuses it.
 func (ln *listener) deal(l *Loop, fd int) {
-	if ln.engine.conns.Add(1) > int64(ln.engine.cfg.MaxConns) {
-		ln.engine.conns.Add(-1)
+	e := ln.engine
+	conns, heads := e.conns.Add(1), e.heads.Add(1)
+	if conns > int64(e.cfg.MaxConns) || heads > int64(e.cfg.MaxHeads) {
+		e.conns.Add(-1)
+		e.heads.Add(-1)
 		ln.refused.Add(1)
-		_, _ = unix.Write(fd, errorResponse(503, "server is full")) // best effort: it is new, so it has room
+		_, _ = unix.Write(fd, ln.full) // best effort: it is new, so it has room
 		_ = unix.Close(fd)
 		return
 	}
 	ln.accepted.Add(1)
-	if to := ln.engine.pick(); to != l {
+	if to := e.pick(); to != l {
 		to.adopt(fd)
 	} else {
 		l.add(fd, stateHead, nil)
@@ -143,8 +152,8 @@ func (ln *listener) close() {
 
 // handOver gives a connection that does not speak WebSocket to the HTTP
 // server, with what was read of it.
-func (l *Loop) handOver(c *Conn, head []byte) {
-	conn, err := c.detach(head)
+func (l *Loop) handOver(c *Conn, head []byte, client netip.AddrPort) {
+	conn, err := c.detach(head, client)
 	c.end(codeAbnormal)
 	if err != nil {
 		return // out of descriptors: the client sees a closed connection
@@ -153,7 +162,7 @@ func (l *Loop) handOver(c *Conn, head []byte) {
 }
 
 // detach makes a net.Conn of the socket, which is then no longer the Conn's.
-func (c *Conn) detach(head []byte) (*readConn, error) {
+func (c *Conn) detach(head []byte, client netip.AddrPort) (*readConn, error) {
 	fd := int(c.fd)
 	_ = unix.EpollCtl(c.loop.epfd, unix.EPOLL_CTL_DEL, fd, nil)
 	c.fd = -1
@@ -163,7 +172,7 @@ func (c *Conn) detach(head []byte) (*readConn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &readConn{Conn: conn, read: append([]byte(nil), head...)}, nil
+	return &readConn{Conn: conn, read: append([]byte(nil), head...), client: client}, nil
 }
 
 // maxHTTPConns bounds the connections of the HTTP server, each of which has a
@@ -174,7 +183,8 @@ const maxHTTPConns = 1024
 type readConn struct {
 	net.Conn
 	read   []byte
-	open   *atomic.Int64 // decremented once, on Close
+	client netip.AddrPort // whom a proxy connects for; not valid for the socket's peer
+	open   *atomic.Int64  // decremented once, on Close
 	closed sync.Once
 }
 
@@ -192,6 +202,14 @@ func (c *readConn) Read(b []byte) (int, error) {
 func (c *readConn) Close() error {
 	c.closed.Do(func() { c.open.Add(-1) })
 	return c.Conn.Close()
+}
+
+// RemoteAddr is the client's address.
+func (c *readConn) RemoteAddr() net.Addr {
+	if c.client.IsValid() {
+		return net.TCPAddrFromAddrPort(c.client)
+	}
+	return c.Conn.RemoteAddr()
 }
 
 // httpListener is a net.Listener fed by the loops.

@@ -296,6 +296,7 @@ func (l *Loop) add(fd int, st state, h Handler) *Conn {
 		_ = unix.Close(fd)
 		l.free = append(l.free, slot)
 		l.engine.conns.Add(-1)
+		c.headRead()
 		return nil
 	}
 	l.slots[slot] = c

@@ -5,7 +5,7 @@ import "sync/atomic"
 // Stats are counters since the engine began.
 type Stats struct {
 	Accepted      uint64 // sockets taken from the listener
-	Refused       uint64 // sockets answered 503 because MaxConns were open
+	Refused       uint64 // sockets answered 503 because MaxConns were open, or MaxHeads had yet to say what they want
 	Handshakes    uint64 // completed WebSocket handshakes
 	BadHandshakes uint64 // refused, malformed or timed-out ones
 	BytesIn       uint64 // read from WebSocket connections

@@ -34,11 +34,13 @@ type serveCmd struct {
 	Config string `default:"" placeholder:"FILE" help:"Rules of channels by namespace, as JSON: who may subscribe, publish, read history and presence; join_leave, ephemeral, recovery, history_size, history_ttl. Empty: every channel is open to everybody."`
 
 	AllowedOrigins []string `placeholder:"ORIGIN" help:"Pages that may connect, as scheme://host[:port], or *. Default: those of this server's own host."`
-	TrustedProxies []string `placeholder:"NETWORK" help:"Networks whose X-Forwarded-For is believed. Default: nobody's."`
+	TrustedProxies []string `placeholder:"NETWORK" help:"Networks whose X-Forwarded-For, or PROXY header, is believed. Default: nobody's."`
+	ProxyProtocol  bool     `help:"Connections from --trusted-proxies begin with a PROXY header, version 1 or 2, that names the client; without one they are closed."`
 	ConnsPerIP     int      `name:"conns-per-ip" default:"2000" placeholder:"N" help:"Connections of one client address (IPv6: one /64) at once; 0: no limit. Loopback is not limited. Default: ${default}."`
 	ConnsPerUser   int      `name:"conns-per-user" default:"100" placeholder:"N" help:"Connections of one user, by its token, at once on this node; those above it are closed with 3504. 0: no limit. Default: ${default}."`
 	Subscriptions  int      `default:"128" placeholder:"N" help:"Channels that one connection may be subscribed to, at most 255; above it 106. Default: ${default}."`
 	Batch          int      `default:"1000" placeholder:"N" help:"Commands in one frame; more end the connection with 3501. Default: ${default}."`
+	MaxHandshakes  int      `default:"0" placeholder:"N" help:"Connections at once that have yet to send their first request, for which they have five seconds; above it new ones are answered 503. 0 stands for a quarter of --max-conns. Default: ${default}."`
 	HandshakeRate  int      `default:"10000" placeholder:"N" help:"WebSocket handshakes a second; above it 503. 0: no limit. Default: ${default}."`
 	Rate           int      `default:"1000" placeholder:"N" help:"Units a second that one connection may send, five seconds' worth at once: a frame is 1, each further KiB 1, each further command 1, a publish 4 more. Publishes above it are refused with 111, other frames end the connection with 3013. 0: no limit. Default: ${default}."`
 	Compression    bool     `help:"Accept permessage-deflate from clients that offer it."`
@@ -81,7 +83,7 @@ func (c *serveCmd) Validate() error {
 	for _, n := range []struct {
 		name  string
 		value int
-	}{{"--conns-per-ip", c.ConnsPerIP}, {"--conns-per-user", c.ConnsPerUser}, {"--handshake-rate", c.HandshakeRate}, {"--rate", c.Rate}} {
+	}{{"--conns-per-ip", c.ConnsPerIP}, {"--conns-per-user", c.ConnsPerUser}, {"--max-handshakes", c.MaxHandshakes}, {"--handshake-rate", c.HandshakeRate}, {"--rate", c.Rate}} {
 		if n.value < 0 || n.value > 1e9 {
 			return fmt.Errorf("%s %d is not between 0 and 1000000000", n.name, n.value)
 		}
@@ -97,6 +99,9 @@ func (c *serveCmd) Validate() error {
 	}
 	if _, err := limits.ParseProxies(c.TrustedProxies); err != nil {
 		return fmt.Errorf("--trusted-proxies: %w", err)
+	}
+	if c.ProxyProtocol && len(c.TrustedProxies) == 0 {
+		return errors.New("--proxy-protocol needs --trusted-proxies: who may name other addresses")
 	}
 	if c.DebugAddr != "" && !loopback(c.DebugAddr) {
 		return fmt.Errorf("--debug-addr %q is not a loopback address with a port", c.DebugAddr)

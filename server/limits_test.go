@@ -168,6 +168,67 @@ func TestConnectionsPerAddress(t *testing.T) {
 	}
 }
 
+// Behind a TCP proxy it is the PROXY header that names the client, and its
+// word about further proxies counts as that of anybody.
+func TestProxyProtocol(t *testing.T) {
+	h := start(t, func(o *options) {
+		o.ConnsPerIP, o.TrustedProxies, o.ProxyProtocol = 2, []string{"127.0.0.1", "203.0.113.0/24"}, true
+	})
+	for _, c := range []struct {
+		client, forwarded string
+		status            int
+	}{
+		{"198.51.100.7", "", 101}, {"198.51.100.7", "", 101}, {"198.51.100.7", "", 429},
+		{"198.51.100.7", "198.51.100.8", 429}, // it is no proxy
+		{"198.51.100.8", "", 101},
+		{"203.0.113.7", "198.51.100.8", 101}, {"203.0.113.7", "198.51.100.8", 429},
+		{"203.0.113.7", "", 101},
+	} {
+		conn, err := net.Dial("tcp", h.addr())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = conn.Close() })
+		fmt.Fprintf(conn, "PROXY TCP4 %s 192.0.2.1 50000 80\r\n", c.client)
+		if got := shakeOn(t, conn, "X-Forwarded-For: "+c.forwarded); got != c.status {
+			t.Errorf("from %s for %q: %d, want %d", c.client, c.forwarded, got, c.status)
+		}
+	}
+	conn, err := net.Dial("tcp", h.addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+	if _, err := io.WriteString(conn, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	if answer, _ := io.ReadAll(conn); len(answer) > 0 {
+		t.Errorf("without a header it was answered %q", answer)
+	}
+}
+
+// Sockets that say nothing do not keep others out for long, and cost no more
+// places than they may have.
+func TestMaxHandshakes(t *testing.T) {
+	h := start(t, func(o *options) { o.MaxHandshakes, o.MaxConns = 4, 100 })
+	for range 4 {
+		conn, err := net.Dial("tcp", h.addr())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = conn.Close() })
+	}
+	eventually(t, "they are accepted", func() bool { return h.node.engine.Conns() == 4 })
+	if got := shake(t, h.addr()); got != 503 {
+		t.Errorf("a handshake was answered %d, want 503", got)
+	}
+	eventually(t, "their time is up", func() bool { return h.node.engine.Conns() == 0 })
+	if got := shake(t, h.addr()); got != 101 {
+		t.Errorf("afterwards a handshake was answered %d", got)
+	}
+}
+
 func TestHandshakeRate(t *testing.T) {
 	h := start(t, func(o *options) { o.HandshakeRate, o.Loops = 3, 1 })
 	counts := make(map[int]int)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -70,7 +71,11 @@ func NewNode(cfg serveCmd, log *zap.Logger) (_ *Node, err error) {
 	if n.keys, err = auth.NewKeys(auth.KeysConfig{Specs: cfg.TokenKeys, JWKS: cfg.JWKS, Log: log}); err != nil {
 		return nil, err
 	}
-	if n.engine, err = netpoll.New(n.engineConfig()); err != nil {
+	ec, err := n.engineConfig()
+	if err != nil {
+		return nil, err
+	}
+	if n.engine, err = netpoll.New(ec); err != nil {
 		return nil, fmt.Errorf("--addr %s: %w", cfg.Addr, err)
 	}
 	loops := make([]fanout.Loop, len(n.engine.Loops()))
@@ -156,7 +161,7 @@ func (n *Node) committed(batch []*schema.Message, err error) {
 	n.relay.Committed(batch, err)
 }
 
-func (n *Node) engineConfig() netpoll.Config {
+func (n *Node) engineConfig() (c netpoll.Config, err error) {
 	loops := n.cfg.Loops
 	if loops == 0 {
 		loops = runtime.NumCPU()
@@ -164,13 +169,14 @@ func (n *Node) engineConfig() netpoll.Config {
 	// A loop that returns from epoll_wait needs a P at once, and so do the
 	// writer, a reader and the collector beside it.
 	runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), loops+2))
-	return netpoll.Config{
+	c = netpoll.Config{
 		Loops:        loops,
 		Addr:         n.cfg.Addr,
 		WebSocket:    n.isWebSocket,
 		Upgrade:      n.upgrade,
 		Subprotocols: sessions.Subprotocols,
 		MaxConns:     n.maxConns(),
+		MaxHeads:     cmp.Or(n.cfg.MaxHandshakes, n.maxConns()/4),
 		MaxMessage:   n.cfg.MaxSize,
 		Compression:  n.cfg.Compression,
 		Overflow:     netpoll.Close(schema.CloseSlow),
@@ -179,6 +185,12 @@ func (n *Node) engineConfig() netpoll.Config {
 			n.log.Error("a connection's handler panicked", zap.Any("panic", v), zap.ByteString("stack", stack))
 		},
 	}
+	if n.cfg.ProxyProtocol {
+		var proxies *limits.Proxies
+		proxies, err = limits.ParseProxies(n.cfg.TrustedProxies)
+		c.Proxied = proxies.Trusted
+	}
+	return c, err
 }
 
 // reservedFiles is how many descriptors are kept back: the store, the HTTP

@@ -6,7 +6,8 @@ import (
 	"strings"
 )
 
-// Proxies are the networks whose X-Forwarded-For is believed.
+// Proxies are the networks that are believed when they say for whom they
+// connect.
 type Proxies struct{ nets []netip.Prefix }
 
 // ParseProxies reads networks in CIDR notation, or single addresses.
@@ -26,7 +27,8 @@ func ParseProxies(entries []string) (*Proxies, error) {
 	return p, nil
 }
 
-func (p *Proxies) trusted(addr netip.Addr) bool {
+// Trusted reports whether an address is a proxy's.
+func (p *Proxies) Trusted(addr netip.Addr) bool {
 	for _, n := range p.nets {
 		if n.Contains(addr) {
 			return true
@@ -43,7 +45,7 @@ func (p *Proxies) Empty() bool { return len(p.nets) == 0 }
 // stands before it was written by the client and means nothing.
 func (p *Proxies) Client(peer netip.Addr, forwarded string) netip.Addr {
 	addr := peer.Unmap()
-	for forwarded != "" && p.trusted(addr) {
+	for forwarded != "" && p.Trusted(addr) {
 		rest, last := "", forwarded
 		if i := strings.LastIndexByte(forwarded, ','); i >= 0 {
 			rest, last = forwarded[:i], forwarded[i+1:]

@@ -183,7 +183,7 @@ func (s *Sessions) admit(ln *lane, r *netpoll.Request) (place uint32, _ *netpoll
 	if !s.cfg.Addresses.Counting() {
 		return 0, nil
 	}
-	addr := s.cfg.Proxies.Client(r.Conn().RemoteAddr().Addr(), string(r.Forwarded))
+	addr := s.cfg.Proxies.Client(r.Peer(), string(r.Forwarded))
 	place, ok := s.cfg.Addresses.Enter(addr)
 	if !ok {
 		return 0, &netpoll.Reject{Status: http.StatusTooManyRequests, Reason: "too many connections from this address"}
