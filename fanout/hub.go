@@ -198,8 +198,9 @@ func (h *Hub) Event(name string, encode func([]byte, schema.Codec) []byte) {
 	h.wake()
 }
 
-// admit reports whether a room can take another message.
-func (h *Hub) admit(room string) error {
+// Admit reports whether a room can take another message: nil, or
+// ErrOverloaded. For relays.
+func (h *Hub) Admit(room string) error {
 	for _, s := range h.shards {
 		if s.backlog.Load() > int64(h.cfg.InboxBytes) {
 			h.refused.Add(1)

@@ -51,7 +51,7 @@ type keys struct {
 
 // keyID is a room, a sender and a key, hashed: strings of any length would
 // have to be kept otherwise.
-type keyID [16]byte
+type keyID = [16]byte
 
 // sent is a message that is durable.
 type sent struct {
@@ -72,7 +72,7 @@ func newKeys(now func() time.Time) *keys {
 // publish submits a message with a key, unless it was sent before. Its own
 // done is called before those of its retries.
 func (k *keys) publish(m *schema.Message, done func(error), submit func(*schema.Message, func(error)) error) error {
-	id, payload := identify(m)
+	id, payload := Identify(m)
 	offset, fresh, err := k.begin(id, payload, done)
 	switch {
 	case err != nil:
@@ -159,8 +159,8 @@ func (k *keys) age() {
 	}
 }
 
-// identify hashes what a key belongs to, and what was sent with it.
-func identify(m *schema.Message) (id keyID, payload uint64) {
+// Identify hashes what a key belongs to, and what was sent with it.
+func Identify(m *schema.Message) (id [16]byte, payload uint64) {
 	b := make([]byte, 0, 256)
 	for _, s := range []string{m.Room, m.User, m.Key} {
 		b = binary.AppendUvarint(b, uint64(len(s)))

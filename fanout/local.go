@@ -45,7 +45,7 @@ func NewLocal(h *Hub, rooms *Stored, log Log) *Local {
 // Publish returns, when it was so already under the same key; or with what
 // kept it from that. Publish never blocks.
 func (l *Local) Publish(m *schema.Message, done func(error)) error {
-	if err := l.hub.admit(m.Room); err != nil {
+	if err := l.hub.Admit(m.Room); err != nil {
 		return err
 	}
 	if m.Key != "" {

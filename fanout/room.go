@@ -109,6 +109,9 @@ func (r *Room) set(s Snapshot) {
 func (r *Room) deliver(m *schema.Message, form func(Form) *payload) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if !r.loaded {
+		return // forgotten meanwhile, so nobody is there
+	}
 	r.last = m.Offset
 	r.recent.push(m, r.hub.cfg.RecentMessages, r.hub.cfg.RecentBytes)
 	r.post(m.Offset, form)

@@ -1,0 +1,38 @@
+package redis
+
+import (
+	"encoding/hex"
+	"strings"
+)
+
+// keyspace names what belongs to Hubbub in a Redis that may serve others too.
+type keyspace string
+
+// A room's name stands between braces, the hash tag: braces within it would
+// end the tag early, and two rooms could share a name.
+var (
+	escaper   = strings.NewReplacer("%", "%25", "{", "%7B", "}", "%7D")
+	unescaper = strings.NewReplacer("%25", "%", "%7B", "{", "%7D", "}")
+)
+
+// state is the key of a room's state, and the name of its Pub/Sub channel.
+func (k keyspace) state(room string) string { return string(k) + ":{" + escaper.Replace(room) + "}" }
+
+// room is the inverse of state.
+func (k keyspace) room(state string) (string, bool) {
+	s, ok := strings.CutPrefix(state, string(k)+":{")
+	if !ok {
+		return "", false
+	}
+	s, ok = strings.CutSuffix(s, "}")
+	return unescaper.Replace(s), ok
+}
+
+func stream(state string) string { return state + ":stream" }
+
+func idempotency(state string, id [16]byte) string {
+	return state + ":key:" + hex.EncodeToString(id[:])
+}
+
+// lease is the key that says that a node's boot is alive.
+func (k keyspace) lease(boot string) string { return string(k) + ":node:" + boot }

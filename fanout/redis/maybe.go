@@ -1,0 +1,151 @@
+package redis
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hubbub-chat/hubbub/schema"
+)
+
+// maybes are messages of which nobody knows whether they were minted: the
+// connection broke before the answer. Their senders have been told so. Should
+// one turn up, in a room's feed or its stream, it has been seen, and is
+// produced like any other.
+type maybes struct {
+	some atomic.Bool // there are any; almost always there are none
+
+	mu       sync.Mutex
+	messages map[sent]maybe
+}
+
+type maybe struct {
+	message *schema.Message
+	until   time.Time
+}
+
+const (
+	maxMaybes = 1 << 16
+	maybeAge  = 2 * time.Minute
+	lookBack  = 2000 // entries of a stream, newest first
+)
+
+// lookUp finds out from the stream what became of a batch.
+func (r *Relay) lookUp(p parcel) {
+	deadline := time.Now().Add(patience)
+	for {
+		found, err := r.ownEntries(p.sender.room)
+		if err == nil {
+			r.resolve(p, found)
+			return
+		}
+		if time.Now().After(deadline) {
+			r.resolve(p, nil)
+			return
+		}
+		time.Sleep(retryAfter)
+	}
+}
+
+// resolve goes on with those of a batch that were minted.
+func (r *Relay) resolve(p parcel, found map[uint64]*schema.Message) {
+	for _, e := range p.entries {
+		at := found[e.counter]
+		if at == nil {
+			r.maybe(e)
+			continue
+		}
+		m, done := e.message, e.done
+		m.Offset, m.Prev = at.Offset, at.Prev
+		r.outbox.minted(p.sender, m.Offset)
+		r.cfg.Log.Produce(m, func(err error) {
+			if err == nil {
+				r.outbox.confirm(p.sender, m.Offset)
+			}
+			done(err)
+		})
+	}
+	r.outbox.finish(p, nil)
+}
+
+// ownEntries returns the newest entries of a stream that this boot has sent,
+// by counter.
+func (r *Relay) ownEntries(room string) (map[uint64]*schema.Message, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	state := r.keys.state(room)
+	entries, err := r.client.Do(ctx, r.client.B().Xrevrange().Key(stream(state)).End("+").Start("-").Count(lookBack).Build()).AsXRange()
+	if err != nil {
+		return nil, err
+	}
+	found := make(map[uint64]*schema.Message)
+	for _, e := range entries {
+		if m, by, err := parseEntry(room, e); err == nil && by.boot == r.boot {
+			found[by.counter] = m
+		}
+	}
+	return found, nil
+}
+
+// maybe tells a sender that nobody knows, and remembers the message.
+func (r *Relay) maybe(e entry) {
+	r.stats.maybe.Add(1)
+	r.cfg.Log.Release(e.message)
+	r.maybes.mu.Lock()
+	if len(r.maybes.messages) < maxMaybes {
+		m := *e.message // the sender's is no longer ours
+		r.maybes.messages[sent{r.boot, e.counter}] = maybe{&m, time.Now().Add(maybeAge)}
+		r.maybes.some.Store(true)
+	}
+	r.maybes.mu.Unlock()
+	e.done(schema.ErrInternal.Because("nobody knows whether it was sent"))
+}
+
+// seen is told of every message that this node hears of.
+func (r *Relay) seen(by sent, m *schema.Message) {
+	if by.boot == r.boot && r.maybes.some.Load() {
+		r.turnedUp(by, m)
+	}
+}
+
+// turnedUp produces a message that was thought lost.
+func (r *Relay) turnedUp(by sent, m *schema.Message) {
+	r.maybes.mu.Lock()
+	_, ok := r.maybes.messages[by]
+	delete(r.maybes.messages, by)
+	r.maybes.mu.Unlock()
+	if !ok {
+		return
+	}
+	s := r.outbox.adopt(m.Room, m.Offset)
+	r.cfg.Log.Produce(m, func(err error) {
+		if err == nil {
+			r.outbox.confirm(s, m.Offset)
+		}
+	})
+}
+
+// sweepMaybes looks for those that may have turned up where nobody listens.
+func (r *Relay) sweepMaybes() {
+	rooms := make(map[string]struct{})
+	now := time.Now()
+	r.maybes.mu.Lock()
+	for by, m := range r.maybes.messages {
+		rooms[m.message.Room] = struct{}{}
+		if now.After(m.until) {
+			delete(r.maybes.messages, by) // after this last look
+		}
+	}
+	r.maybes.some.Store(len(r.maybes.messages) > 0)
+	r.maybes.mu.Unlock()
+	for room := range rooms {
+		found, err := r.ownEntries(room)
+		if err != nil {
+			return
+		}
+		for counter, m := range found {
+			r.turnedUp(sent{r.boot, counter}, m)
+		}
+	}
+}

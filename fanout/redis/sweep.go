@@ -1,0 +1,186 @@
+package redis
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/hubbub-chat/hubbub/schema"
+)
+
+// heals is when rooms were healed.
+type heals struct {
+	mu sync.Mutex
+	at map[string]time.Time
+}
+
+// rescues are the streams that are being looked through for a dead boot.
+type rescues struct {
+	mu    sync.Mutex
+	under map[string]struct{}
+}
+
+// heartbeat is when Redis was last heard of, Unix milliseconds.
+type heartbeat struct{ at atomic.Int64 }
+
+// LastContact is when Redis last answered.
+func (r *Relay) LastContact() time.Time { return time.UnixMilli(r.contact.at.Load()) }
+
+// Connected reports whether every primary is connected and was heard of
+// lately.
+func (r *Relay) Connected() bool {
+	return r.feeds.connected() && time.Since(r.LastContact()) < r.cfg.Lease
+}
+
+// beatAll renews the lease that says that this boot is alive.
+func (r *Relay) beatAll() {
+	tick := time.NewTicker(r.cfg.Lease / 5)
+	defer tick.Stop()
+	for {
+		r.beat()
+		select {
+		case <-r.ctx.Done():
+			// The successor need not wait to produce what is left.
+			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+			defer cancel()
+			r.client.Do(ctx, r.client.B().Del().Key(r.keys.lease(r.boot)).Build())
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+func (r *Relay) beat() {
+	ctx, cancel := context.WithTimeout(r.ctx, silence)
+	defer cancel()
+	if r.client.Do(ctx, r.client.B().Set().Key(r.keys.lease(r.boot)).Value("1").Px(r.cfg.Lease).Build()).Error() == nil {
+		r.contact.at.Store(time.Now().UnixMilli())
+	}
+}
+
+// sweepAll looks at rooms that were published to lately: the last payload of
+// a burst, when it is lost, has no next one that shows it. It also finds what
+// dead nodes have left.
+func (r *Relay) sweepAll() {
+	tick := time.NewTicker(r.cfg.Sweep)
+	defer tick.Stop()
+	for {
+		select {
+		case <-r.ctx.Done():
+			return
+		case <-tick.C:
+		}
+		since := time.Now().Add(-3 * r.cfg.Sweep).Unix()
+		for _, l := range r.feeds.all() {
+			l.mu.Lock()
+			if l.used >= since {
+				l.wantSync()
+			}
+			l.mu.Unlock()
+		}
+		r.sweepMaybes()
+		r.heals.forget(time.Now())
+	}
+}
+
+func (h *heals) forget(now time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for room, at := range h.at {
+		if now.Sub(at) >= healEvery {
+			delete(h.at, room)
+		}
+	}
+}
+
+// rescueAll produces what boots that are dead have left unconfirmed.
+func (r *Relay) rescueAll(room string, marks map[string]uint64) {
+	for boot, from := range marks {
+		if boot == r.boot {
+			continue
+		}
+		key := boot + room
+		r.rescues.mu.Lock()
+		_, under := r.rescues.under[key]
+		if !under {
+			r.rescues.under[key] = struct{}{}
+		}
+		r.rescues.mu.Unlock()
+		if under {
+			continue
+		}
+		finished := func() {
+			r.rescues.mu.Lock()
+			delete(r.rescues.under, key)
+			r.rescues.mu.Unlock()
+		}
+		select {
+		case r.asides <- struct{}{}:
+			r.wg.Go(func() { // ends when everything is confirmed, or with ctx
+				defer func() { <-r.asides }()
+				defer finished()
+				if err := r.rescue(room, boot, from); err != nil && r.ctx.Err() == nil {
+					r.log.Warn("messages of a dead node could not be produced yet", zap.String("boot", boot), zap.Error(err))
+				}
+			})
+		default:
+			finished() // the next look will find it
+		}
+	}
+}
+
+// rescue produces the entries of a dead boot from an offset on.
+func (r *Relay) rescue(room, boot string, from uint64) error {
+	alive, err := r.client.Do(r.ctx, r.client.B().Exists().Key(r.keys.lease(boot)).Build()).AsInt64()
+	if err != nil || alive > 0 {
+		return err
+	}
+	state := r.keys.state(room)
+	highest := from
+	for start := from; ; {
+		entries, err := r.client.Do(r.ctx, r.client.B().Xrange().Key(stream(state)).Start(decimal(start)).End("+").Count(500).Build()).AsXRange()
+		if err != nil {
+			return err
+		}
+		var left []*schema.Message
+		for _, e := range entries {
+			m, by, err := parseEntry(room, e)
+			if err != nil {
+				return err
+			}
+			if start = m.Offset + 1; by.boot == boot {
+				left, highest = append(left, m), m.Offset
+			}
+		}
+		if err := r.produceAll(left); err != nil {
+			return err
+		}
+		r.stats.rescued.Add(uint64(len(left)))
+		if len(entries) < 500 {
+			break
+		}
+	}
+	return call{confirmScript, []string{state}, []string{boot, decimal(highest), "0"}}.run(r.ctx, r.client).Error()
+}
+
+// produceAll produces messages and waits until they are durable.
+func (r *Relay) produceAll(list []*schema.Message) error {
+	done := make(chan error, len(list))
+	for _, m := range list {
+		r.cfg.Log.Produce(m, func(err error) { done <- err })
+	}
+	for range list {
+		select {
+		case err := <-done:
+			if err != nil {
+				return err
+			}
+		case <-r.ctx.Done():
+			return r.ctx.Err()
+		}
+	}
+	return nil
+}

@@ -1,0 +1,48 @@
+-- Says where a room stands, and tells all nodes when Redis has lost something.
+--
+-- KEYS  state, stream
+-- ARGV  1 the last offset the caller has delivered, 0: none    2 its epoch, empty: none
+--       3 the highest offset the store has, -1: it did not look    4 an epoch, for a new history
+--       5 entries to return    6 ms after which an idle room is forgotten
+-- Returns the epoch, the last offset, entries of the stream, and which boots have unconfirmed
+-- messages (boot, oldest offset, ...). If the epoch is the caller's, the entries are those from its
+-- last offset on, inclusive, oldest first; otherwise the newest, newest first.
+local function text(n) return string.format('%.0f', n) end
+local function id(entry) return tonumber((string.gsub(entry[1], '-.*', ''))) end
+
+local s = redis.call('HMGET', KEYS[1], 'last', 'epoch')
+local last, epoch = tonumber(s[1]), s[2]
+local known, floor = tonumber(ARGV[1]), tonumber(ARGV[3])
+local lost = false
+if not last then
+  if floor < 0 then return redis.error_reply('COLD the room is new, expired or lost') end
+  local newest = redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1)[1]
+  last, lost = math.max(known, floor, newest and id(newest) or 0), true
+elseif math.max(known, floor) > last then
+  last, lost = math.max(known, floor), true
+elseif known > 0 and known < last and epoch == ARGV[2] and #redis.call('XRANGE', KEYS[2], ARGV[1], ARGV[1]) == 0 then
+  local oldest = redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', 1)[1]
+  lost = oldest and id(oldest) < known
+end
+if lost then
+  epoch = ARGV[4]
+  redis.call('HSET', KEYS[1], 'last', text(last), 'epoch', epoch)
+  redis.call('PEXPIRE', KEYS[1], ARGV[6])
+  redis.call('SPUBLISH', KEYS[1], 'E' .. epoch .. struct.pack('>I8', last))
+end
+
+local entries
+if known > 0 and epoch == ARGV[2] then
+  entries = redis.call('XRANGE', KEYS[2], ARGV[1], '+', 'COUNT', ARGV[5])
+else
+  entries = redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', ARGV[5])
+end
+local marks = {}
+local state = redis.call('HGETALL', KEYS[1])
+for i = 1, #state, 2 do
+  if string.sub(state[i], 1, 2) == 'o:' then
+    marks[#marks + 1] = string.sub(state[i], 3)
+    marks[#marks + 1] = state[i + 1]
+  end
+end
+return {epoch, text(last), entries, marks}
