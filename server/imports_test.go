@@ -30,7 +30,7 @@ var mayImport = map[string][]string{
 var libraries = map[string][]string{
 	"github.com/lesismal/nbio":            {"netpoll"},
 	"github.com/gobwas/ws":                {"netpoll"},
-	"github.com/redis/rueidis":            {"fanout/redis.go"},
+	"github.com/redis/rueidis":            {"fanout/redis"},
 	"github.com/twmb/franz-go":            {"sink"},
 	"github.com/go-sql-driver/mysql":      {"sink", "loadgen/rows"},
 	"modernc.org/sqlite":                  {"sink"},
@@ -40,7 +40,7 @@ var libraries = map[string][]string{
 	"github.com/golang-jwt/jwt":           {"server"},
 	"github.com/prometheus/client_golang": {"server/metrics"},
 	"github.com/alecthomas/kong":          {"server", "loadgen"},
-	"go.uber.org/zap":                     {"server"},
+	"go.uber.org/zap":                     {"server", "fanout/redis", "sink"},
 	"github.com/HdrHistogram":             {"loadgen"},
 }
 
