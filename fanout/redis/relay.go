@@ -53,7 +53,7 @@ type Config struct {
 }
 
 // ErrUnavailable says that Redis does not answer. It is temporary.
-var ErrUnavailable = errors.New("Redis does not answer")
+var ErrUnavailable = errors.New("no answer from Redis")
 
 // Relay orders messages by Redis and delivers what any node has published.
 // It is the hub's source of rooms. All methods may be called concurrently.

@@ -73,17 +73,6 @@ func (w *world) Produce(m *schema.Message, done func(error)) {
 	store()
 }
 
-// letGo stores what was held back.
-func (w *world) letGo() {
-	w.mu.Lock()
-	held := w.held
-	w.held, w.hold = nil, false
-	w.mu.Unlock()
-	for _, f := range held {
-		f()
-	}
-}
-
 // stored returns the store's rows of a room, oldest first.
 func (w *world) stored(room string) (list []*schema.Message) {
 	w.mu.Lock()
@@ -210,7 +199,6 @@ func (l *testLoop) run() {
 
 func (l *testLoop) stop()         { close(l.posts); <-l.ended }
 func (l *testLoop) Post(f func()) { l.posts <- f }
-func (l *testLoop) do(f func()) {
 	done := make(chan struct{})
 	l.Post(func() { f(); close(done) })
 	<-done
