@@ -199,10 +199,7 @@ func (l *testLoop) run() {
 
 func (l *testLoop) stop()         { close(l.posts); <-l.ended }
 func (l *testLoop) Post(f func()) { l.posts <- f }
-	done := make(chan struct{})
-	l.Post(func() { f(); close(done) })
-	<-done
-}
+
 func (l *testLoop) Wake() {
 	select {
 	case l.wakes <- struct{}{}:
