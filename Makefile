@@ -3,16 +3,16 @@
 GO       ?= go
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS  := -s -w -X main.version=$(VERSION)
-SOURCES  := $(shell find . -name '*.go' -not -path './e2e/*') $(shell find server/web schema/migrations -type f) go.mod go.sum
+SOURCES  := $(shell find . \( -name '*.go' -o -name '*.lua' \) -not -path './e2e/*') $(shell find server/web schema/migrations -type f) go.mod go.sum
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 PACKAGES    := ./schema/... ./netpoll/... ./fanout/... ./sink/... ./server/... ./loadgen/...
 FUZZTIME    ?= 5s
 
-.PHONY: help run build check test prerequisites race fuzz backends e2e bench autobahn clean
+.PHONY: help run build check test prerequisites race fuzz backends e2e bench autobahn services services-down cluster cluster-down clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
 run: bin/hubbub ## the server alone, on :8000, data in ./data
 	bin/hubbub serve
@@ -44,13 +44,27 @@ fuzz: ## every decoder, for FUZZTIME each
 backends: ## what starts the servers for the tests
 	$(GO) test -count=1 -timeout 300s ./internal/...
 
-e2e: build ## the real SDKs and a real browser against the binary
+e2e: build ## from outside, against the binary: nodes behind nginx, the real SDKs, a real browser
+	HUBBUB_BIN=$(CURDIR)/bin/hubbub $(GO) test -count=1 -timeout 600s ./e2e/cluster
 	HUBBUB_BIN=$(CURDIR)/bin/hubbub $(GO) -C e2e/go test -count=1 -timeout 300s ./...
 	HUBBUB_BIN=$(CURDIR)/bin/hubbub ./e2e/run
 	HUBBUB_BIN=$(CURDIR)/bin/hubbub ./e2e/python/run
 
 bench: build ## Go benchmarks and loadgen scenarios, with a table at the end
 	./scripts/bench
+
+services: ## real Redis, Kafka, MariaDB and nginx on loopback; prints the settings to use
+	./scripts/services up
+
+services-down: ## stop them; their data stay in ./data/services
+	./scripts/services down
+
+cluster: bin/hubbub ## three nodes, two writers and nginx on these; prints the addresses
+	./scripts/cluster up
+
+cluster-down: ## stop nodes, writers and services
+	./scripts/cluster down
+	./scripts/services down
 
 autobahn: build ## the Autobahn conformance suite against /echo, where it can be had
 	./scripts/autobahn
