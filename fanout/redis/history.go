@@ -1,0 +1,197 @@
+package redis
+
+import (
+	"context"
+	"sync/atomic"
+
+	"github.com/redis/rueidis"
+	"go.uber.org/zap"
+
+	"github.com/hubbub-chat/hubbub/schema"
+)
+
+// History is what rooms have beyond a node's memory: the stream, and behind it
+// the store. While the stream covers a question the store is not asked, so
+// that clients who come back after a restart cost it nothing.
+//
+// The stream's oldest entry names the message before it. When the store has
+// yet to write that one, a page that goes back behind the stream would miss
+// some: the room is healed, that is, its members are told to load it anew when
+// it is complete.
+type History struct {
+	relay *Relay
+	store Store
+
+	streamed, asked atomic.Uint64 // questions answered by the stream, and by the store
+}
+
+// NewHistory makes the history of a relay's rooms.
+func NewHistory(r *Relay) *History { return &History{relay: r, store: r.cfg.Store} }
+
+// Asked returns how many questions the stream has answered, and how many the
+// store was asked.
+func (h *History) Asked() (stream, store uint64) { return h.streamed.Load(), h.asked.Load() }
+
+const (
+	streamPage = 512  // entries of one look into a stream
+	countPage  = 4096 // entries that are counted in one look
+)
+
+// After returns the room's messages with after < offset <= upTo, oldest first;
+// upTo 0 stands for no bound. It returns at most limit messages and about
+// maxBytes.
+func (h *History) After(ctx context.Context, room string, after, upTo uint64, limit, maxBytes int) ([]*schema.Message, error) {
+	list, covered, err := h.streamAfter(ctx, room, after, upTo, limit, maxBytes)
+	if err != nil {
+		h.relay.log.Warn("history without the stream", zap.Error(err)) // Redis is away: the store has most of it
+	} else if covered {
+		h.streamed.Add(1)
+		return list, nil
+	}
+	h.asked.Add(1)
+	if len(list) == 0 {
+		return h.store.After(ctx, room, after, upTo, limit, maxBytes)
+	}
+	// What lies before the stream comes from the store; the next page goes on
+	// behind it.
+	border := list[0].Prev
+	if err := h.bridge(ctx, room, border); err != nil {
+		return nil, err
+	}
+	older, err := h.store.After(ctx, room, after, border, limit, maxBytes)
+	if err != nil || len(older) > 0 {
+		return older, err
+	}
+	return list, nil
+}
+
+// streamAfter reads the stream. covered says that nothing is missing before
+// the first message; if something is, the list begins where the stream does.
+func (h *History) streamAfter(ctx context.Context, room string, after, upTo uint64, limit, maxBytes int) (list []*schema.Message, covered bool, err error) {
+	r := h.relay
+	key, end := stream(r.keys.state(room)), "+"
+	if upTo > 0 {
+		end = decimal(upTo)
+	}
+	for start, size := after, 0; ; {
+		n := min(limit-len(list)+1, streamPage) // the one before the first may come too
+		entries, err := r.client.Do(ctx, r.client.B().Xrange().Key(key).Start(decimal(start)).End(end).Count(int64(n)).Build()).AsXRange()
+		if err != nil {
+			return nil, false, err
+		}
+		page, err := parseEntries(room, entries)
+		if err != nil {
+			return nil, false, err
+		}
+		for _, m := range page {
+			start = m.Offset + 1
+			if m.Offset == after {
+				covered = true
+				continue
+			}
+			covered = covered || m.Prev == after
+			if size += m.Size(); len(list) == limit || size > maxBytes && len(list) > 0 {
+				return list, covered, nil
+			}
+			list = append(list, m)
+		}
+		if len(entries) < n || len(list) == limit {
+			return list, covered, nil
+		}
+	}
+}
+
+// Before returns the room's messages with an offset below before, newest
+// first; before 0 starts at the newest.
+func (h *History) Before(ctx context.Context, room string, before uint64, limit, maxBytes int) ([]*schema.Message, error) {
+	r := h.relay
+	start := "+"
+	if before > 0 {
+		start = decimal(before - 1)
+	}
+	entries, err := r.client.Do(ctx, r.client.B().Xrevrange().Key(stream(r.keys.state(room))).End(start).Start("-").Count(int64(limit)).Build()).AsXRange()
+	var list []*schema.Message
+	if err == nil {
+		list, err = parseEntries(room, entries)
+	}
+	if err != nil {
+		r.log.Warn("history without the stream", zap.Error(err))
+		list = nil
+	}
+	list, cut := fit(list, maxBytes)
+	if len(list) == limit || cut || len(list) > 0 && list[len(list)-1].Prev == 0 {
+		h.streamed.Add(1)
+		return list, nil
+	}
+	h.asked.Add(1)
+	if len(list) > 0 {
+		before = list[len(list)-1].Prev + 1
+		if err := h.bridge(ctx, room, before-1); err != nil {
+			return nil, err
+		}
+		for _, m := range list {
+			maxBytes -= m.Size()
+		}
+		if maxBytes <= 0 {
+			return list, nil
+		}
+	}
+	older, err := h.store.Before(ctx, room, before, limit-len(list), maxBytes)
+	if err != nil && len(list) > 0 {
+		return list, nil // a short page is better than none while the store is away
+	}
+	return append(list, older...), err
+}
+
+// fit cuts a list where it exceeds so many bytes, but for its first message.
+func fit(list []*schema.Message, maxBytes int) ([]*schema.Message, bool) {
+	size := 0
+	for i, m := range list {
+		if size += m.Size(); size > maxBytes && i > 0 {
+			return list[:i], true
+		}
+	}
+	return list, false
+}
+
+// Last returns the room's highest offset, as Redis knows it or else the store.
+func (h *History) Last(ctx context.Context, room string) (uint64, error) {
+	r := h.relay
+	last, err := r.client.Do(ctx, r.client.B().Hget().Key(r.keys.state(room)).Field("last").Build()).AsUint64()
+	if err == nil {
+		return last, nil
+	}
+	if !rueidis.IsRedisNil(err) {
+		r.log.Warn("history without the stream", zap.Error(err))
+	}
+	h.asked.Add(1)
+	return h.store.Last(ctx, room)
+}
+
+// Count counts the messages with after < offset <= upTo, but no more than max.
+func (h *History) Count(ctx context.Context, room string, after, upTo uint64, max int) (int, error) {
+	list, covered, err := h.streamAfter(ctx, room, after, upTo, min(max, countPage), 1<<30)
+	if err == nil && (covered || len(list) >= max) {
+		h.streamed.Add(1)
+		return len(list), nil
+	}
+	h.asked.Add(1)
+	if len(list) == 0 {
+		return h.store.Count(ctx, room, after, upTo, max)
+	}
+	n, err := h.store.Count(ctx, room, after, list[0].Prev, max-len(list))
+	return n + len(list), err
+}
+
+// bridge sees to it that the store reaches up to where the stream begins.
+func (h *History) bridge(ctx context.Context, room string, border uint64) error {
+	last, err := h.store.Last(ctx, room)
+	if err != nil || last >= border || border <= unknownFloor {
+		return err
+	}
+	epoch, err := h.relay.client.Do(ctx, h.relay.client.B().Hget().Key(h.relay.keys.state(room)).Field("epoch").Build()).ToString()
+	if err == nil {
+		h.relay.heal(room, epoch)
+	}
+	return nil
+}
