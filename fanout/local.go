@@ -81,3 +81,8 @@ func (l *Local) Committed(batch []*schema.Message, err error) {
 		l.hub.Deliver(batch)
 	}
 }
+
+// Event brings something that is not kept to a room's members.
+func (l *Local) Event(room string, encode func([]byte, schema.Codec) []byte) {
+	l.hub.Event(room, encode)
+}

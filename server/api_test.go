@@ -280,7 +280,7 @@ func TestAPIHistory(t *testing.T) {
 	for i := range n {
 		offsets = append(offsets, b.ok("publish", fmt.Sprintf(`{"channel":"a","data":{"n":%d}}`, i))["offset"].(float64))
 	}
-	epoch := b.h.node.store.Epoch()
+	epoch := b.h.epoch()
 	for _, where := range []string{"running", "restarted"} {
 		for _, c := range []struct {
 			body        string

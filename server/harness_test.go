@@ -69,7 +69,7 @@ func (h *harness) run() {
 	}
 	if h.opt.sessions != nil {
 		cfg := sessions.Config{
-			Hub: n.hub, Relay: n.relay, Store: n.store, Reads: n.reads,
+			Hub: n.hub, Relay: n.delivery, Store: n.delivery, Reads: n.reads,
 			Version: version, Guests: h.opt.Guests, Observe: n.metrics,
 		}
 		h.opt.sessions(&cfg)
@@ -109,7 +109,7 @@ func (h *harness) stop() {
 	if s := n.hub.Stats(); s.Members != 0 || s.Backlog != 0 {
 		h.t.Errorf("the hub counts %d members and %d bytes before its loops after the end", s.Members, s.Backlog)
 	}
-	if s := n.direct.Stats(); s.Records != 0 || s.Bytes != 0 {
+	if s := n.delivery.Queue(); s.Records != 0 || s.Bytes != 0 {
 		h.t.Errorf("the writer holds %+v after the end", s)
 	}
 }
@@ -126,6 +126,9 @@ func (h *harness) restart() {
 	h.stop()
 	h.run()
 }
+
+// epoch is that of the node's store.
+func (h *harness) epoch() string { return h.node.delivery.(*alone).Epoch() }
 
 func (h *harness) addr() string { return h.node.engine.Addr().String() }
 

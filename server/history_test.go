@@ -22,7 +22,7 @@ func TestHistory(t *testing.T) {
 	data := numbered("p", n, 100)
 	publisher := h.client(schema.JSON)
 	publisher.publishAll(room, data)
-	epoch := h.node.store.Epoch()
+	epoch := h.epoch()
 
 	pubs := make([]*protocol.Publication, 0, n) // by paging, checked below
 	for _, part := range []bool{false, true} {

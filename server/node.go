@@ -34,13 +34,11 @@ type Node struct {
 	// immutable
 	cfg      serveCmd
 	log      *zap.Logger
-	store    *sink.Store
+	delivery delivery
 	reads    *sink.Reader
-	direct   *sink.Direct
 	keys     *auth.Keys
 	engine   *netpoll.Engine
 	hub      *fanout.Hub
-	relay    *fanout.Local
 	sessions *sessions.Sessions
 	api      *api.API
 	metrics  *metrics.Metrics
@@ -64,10 +62,10 @@ func NewNode(cfg serveCmd, log *zap.Logger) (_ *Node, err error) {
 			n.release()
 		}
 	}()
-	if n.store, err = sink.OpenSQLite(cfg.Data, cfg.Sync); err != nil {
+	n.reads = sink.NewReader(sink.ReaderConfig{})
+	if n.delivery, err = n.newDelivery(); err != nil {
 		return nil, err
 	}
-	n.reads = sink.NewReader(sink.ReaderConfig{})
 	if n.keys, err = auth.NewKeys(auth.KeysConfig{Specs: cfg.TokenKeys, JWKS: cfg.JWKS, Log: log}); err != nil {
 		return nil, err
 	}
@@ -82,22 +80,14 @@ func NewNode(cfg serveCmd, log *zap.Logger) (_ *Node, err error) {
 	for i, l := range n.engine.Loops() {
 		loops[i] = l
 	}
-	rooms := fanout.NewStored(n.store, n.reads, n.store.Epoch())
-	n.hub = fanout.NewHub(fanout.Config{}, rooms, loops)
-	// The relay and the writer need each other: the writer calls back through
-	// the node, and nothing is submitted before Start.
-	n.direct = sink.NewDirect(n.store, sink.DirectConfig{
-		Mint:      func(b []*schema.Message) error { return n.relay.Mint(b) },
-		Committed: n.committed,
-		Observe:   func(records int, took time.Duration) { n.metrics.Committed(records, took) },
-	})
-	n.relay = fanout.NewLocal(n.hub, rooms, n.direct)
+	n.hub = fanout.NewHub(fanout.Config{}, n.delivery.Source(), loops)
+	n.delivery.Attach(n.hub)
 	n.metrics = metrics.New(metrics.Sources{
 		Net:      n.engine.Stats,
 		Conns:    n.engine.Conns,
 		Sessions: func() int { return n.sessions.Connected() },
 		Hub:      n.hub.Stats,
-		Queue:    n.direct.Stats,
+		Queue:    n.delivery.Queue,
 	}, version)
 	sc, err := n.sessionsConfig()
 	if err != nil {
@@ -117,7 +107,7 @@ func NewNode(cfg serveCmd, log *zap.Logger) (_ *Node, err error) {
 func (n *Node) sessionsConfig() (c sessions.Config, err error) {
 	cfg := &n.cfg
 	c = sessions.Config{
-		Hub: n.hub, Relay: n.relay, Store: n.store, Reads: n.reads,
+		Hub: n.hub, Relay: n.delivery, Store: n.delivery, Reads: n.reads,
 		Version: version, Guests: cfg.Guests, Observe: n.metrics,
 		Addresses:  limits.NewAddresses(cfg.ConnsPerIP),
 		Users:      limits.NewUsers(cfg.ConnsPerUser),
@@ -146,19 +136,20 @@ func (n *Node) apiConfig(policy *channels.Namespaces) api.Config {
 		host = "hubbub"
 	}
 	return api.Config{
-		Keys: n.cfg.APIKeys, Sessions: n.sessions, Hub: n.hub, Relay: n.relay, Store: n.store, Reads: n.reads,
+		Keys: n.cfg.APIKeys, Sessions: n.sessions, Hub: n.hub, Relay: n.delivery, Store: n.delivery, Reads: n.reads,
 		Policy: policy, Log: n.log, Version: version, MaxData: n.cfg.MaxSize,
 		Name: fmt.Sprintf("%s %v", host, n.engine.Addr()),
 	}
 }
 
-// committed tells the relay of a batch. A failure is worth a line: it is the
-// disk's.
-func (n *Node) committed(batch []*schema.Message, err error) {
+// newDelivery makes what the settings name.
+func (n *Node) newDelivery() (delivery, error) {
+	committed := func(records int, took time.Duration) { n.metrics.Committed(records, took) }
+	store, err := sink.OpenSQLite(n.cfg.Data, n.cfg.Sync)
 	if err != nil {
-		n.log.Error("a batch could not be stored", zap.Int("messages", len(batch)), zap.Error(err))
+		return nil, err
 	}
-	n.relay.Committed(batch, err)
+	return newAlone(store, n.reads, n.log, committed), nil
 }
 
 func (n *Node) engineConfig() (c netpoll.Config, err error) {
@@ -273,7 +264,7 @@ func (n *Node) shutdown() error {
 	n.engine.StopAccepting()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	err := n.direct.Close(ctx)
+	err := n.delivery.Drain(ctx)
 	err = errors.Join(err, n.web.Shutdown(ctx))
 	if n.debug != nil {
 		err = errors.Join(err, n.debug.Close())
@@ -283,7 +274,7 @@ func (n *Node) shutdown() error {
 	n.wg.Wait()
 	n.reads.Close()
 	n.keys.Close()
-	err = errors.Join(err, n.store.Close())
+	err = errors.Join(err, n.delivery.Close())
 	n.log.Info("stopped", zap.Error(err))
 	return err
 }
@@ -299,7 +290,7 @@ func (n *Node) release() {
 	if n.keys != nil {
 		n.keys.Close()
 	}
-	if n.store != nil {
-		_ = n.store.Close() // the error that led here is the one to report
+	if n.delivery != nil {
+		_ = n.delivery.Close() // the error that led here is the one to report
 	}
 }

@@ -313,7 +313,7 @@ func TestGuestsOff(t *testing.T) {
 func TestWire(t *testing.T) {
 	h := start(t)
 	c := h.dial(schema.JSON)
-	epoch := h.node.store.Epoch()
+	epoch := h.epoch()
 	var client string
 	for _, step := range []struct {
 		name, send string

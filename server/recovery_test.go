@@ -190,7 +190,7 @@ func TestRecoveryEdges(t *testing.T) {
 				from, want = offsets[c.published-c.back], data[c.published-c.back:]
 			}
 			from += c.ahead
-			epoch := map[string]string{"": h.node.store.Epoch(), "none": "", "other": "other"}[c.epoch]
+			epoch := map[string]string{"": h.epoch(), "none": "", "other": "other"}[c.epoch]
 			bothCodecs(t, func(t *testing.T, codec schema.Codec) {
 				m := h.client(codec)
 				m.t = t
@@ -200,7 +200,7 @@ func TestRecoveryEdges(t *testing.T) {
 					m.fails(reject, 112)
 				}
 				r := m.recover(room, from, epoch)
-				if r.Recovered != c.recovered || !r.WasRecovering || !r.Recoverable || !r.Positioned || r.Epoch != h.node.store.Epoch() {
+				if r.Recovered != c.recovered || !r.WasRecovering || !r.Recoverable || !r.Positioned || r.Epoch != h.epoch() {
 					t.Fatalf("answered %v", r)
 				}
 				if !c.recovered {
@@ -276,7 +276,7 @@ func TestRecoveryTTL(t *testing.T) {
 		room := fmt.Sprint(roomOf(t), n)
 		c.publishAll(room, numbered("p", n, 50))
 		time.Sleep(2 * time.Millisecond)
-		if r := c.recover(room, 0, h.node.store.Epoch()); r.Recovered || r.Offset != h.top(room) {
+		if r := c.recover(room, 0, h.epoch()); r.Recovered || r.Offset != h.top(room) {
 			t.Errorf("%d messages: %v", n, r)
 		}
 	}

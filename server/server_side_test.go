@@ -57,7 +57,7 @@ func TestServerSideSubscriptions(t *testing.T) {
 				c.t = t
 				subs := make(map[string]*subscribe)
 				for _, room := range rooms {
-					subs[room] = &subscribe{Recover: true, Epoch: h.node.store.Epoch()}
+					subs[room] = &subscribe{Recover: true, Epoch: h.epoch()}
 				}
 				r := connectWith(c, tokenOf(t, "alice", rooms...), subs)
 				for _, room := range rooms {

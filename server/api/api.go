@@ -30,6 +30,9 @@ type Relay interface {
 	// fanout.Duplicate, or Publish returns fanout.ErrKeyReused when it was
 	// another message.
 	Publish(m *schema.Message, done func(error)) error
+	// Event brings what is not kept to a room's members; encode appends it in
+	// a codec. It never blocks.
+	Event(room string, encode func([]byte, schema.Codec) []byte)
 }
 
 // Store is history that is not in memory.

@@ -34,6 +34,8 @@ type relay struct {
 	silent  bool
 }
 
+func (*relay) Event(string, func([]byte, schema.Codec) []byte) {}
+
 func (r *relay) Publish(m *schema.Message, done func(error)) error {
 	if r.refuses == nil && !r.silent {
 		m.Offset = 7

@@ -69,7 +69,7 @@ func (a *API) publish(ctx context.Context, channel string, p *publication, data 
 	}
 	m := &schema.Message{Room: channel, Key: p.Key, Data: data}
 	if rules.Ephemeral || p.SkipHistory {
-		a.cfg.Hub.Event(channel, func(b []byte, c schema.Codec) []byte {
+		a.cfg.Relay.Event(channel, func(b []byte, c schema.Codec) []byte {
 			var e schema.Encoder
 			return e.AppendPush(b, c, m)
 		})

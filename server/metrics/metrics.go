@@ -14,7 +14,6 @@ import (
 
 	"github.com/hubbub-chat/hubbub/fanout"
 	"github.com/hubbub-chat/hubbub/netpoll"
-	"github.com/hubbub-chat/hubbub/sink"
 )
 
 // Sources are what is read at every scrape.
@@ -23,7 +22,13 @@ type Sources struct {
 	Conns    func() int // open sockets
 	Sessions func() int // connected clients
 	Hub      func() fanout.Stats
-	Queue    func() sink.DirectStats
+	Queue    func() Queue
+}
+
+// Queue is what has been accepted and is not durable yet.
+type Queue struct {
+	Records, Bytes int
+	Refused        uint64 // messages, because it was full
 }
 
 // Metrics is one node's registry. Its methods may be called concurrently.

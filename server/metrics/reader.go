@@ -5,7 +5,6 @@ import (
 
 	"github.com/hubbub-chat/hubbub/fanout"
 	"github.com/hubbub-chat/hubbub/netpoll"
-	"github.com/hubbub-chat/hubbub/sink"
 )
 
 // reader turns what the packages count for themselves into metrics.
@@ -26,7 +25,7 @@ type snapshot struct {
 	Sources
 	net   netpoll.Stats
 	hub   fanout.Stats
-	queue sink.DirectStats
+	queue Queue
 	conns int
 }
 

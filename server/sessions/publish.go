@@ -66,7 +66,7 @@ func refused(err error) error {
 
 // event delivers a message that nobody keeps.
 func (ln *lane) event(m *schema.Message) {
-	ln.all.cfg.Hub.Event(m.Room, func(b []byte, c schema.Codec) []byte {
+	ln.all.cfg.Relay.Event(m.Room, func(b []byte, c schema.Codec) []byte {
 		return ln.encoder.AppendPush(b, c, m)
 	})
 }

@@ -202,7 +202,7 @@ func (ln *lane) refuse(sub *subscription, op *opening, err error) {
 // announce tells a channel's members that this client has come or gone.
 func (s *session) announce(channel string, push func(schema.Codec, []byte, string, *protocol.ClientInfo) []byte) {
 	info := s.clientInfo()
-	s.lane().all.cfg.Hub.Event(channel, func(b []byte, c schema.Codec) []byte { return push(c, b, channel, info) })
+	s.lane().all.cfg.Relay.Event(channel, func(b []byte, c schema.Codec) []byte { return push(c, b, channel, info) })
 }
 
 // leave ends a subscription for good: the others are told, where they are to
