@@ -100,6 +100,14 @@ func TestAPISeen(t *testing.T) {
 		bob = b.user(codec, "bob")
 		b.ok("disconnect", `{"user":"bob"}`)
 		bob.expectClose(3503)
+		bob = b.user(codec, "bob")
+		b.ok("block_user", fmt.Sprintf(`{"user":"bob","expire_at":%d}`, time.Now().Add(time.Hour).Unix()))
+		bob.expectClose(3507)
+		b.ok("unblock_user", `{"user":"bob"}`)
+		b.user(codec, "bob")
+		b.fails("block_user", `{"user":""}`, 107)
+		b.fails("block_user", `{"user":"bob","expire_at":-1}`, 107)
+		b.fails("unblock_user", `{}`, 107)
 	})
 }
 

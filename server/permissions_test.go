@@ -1,9 +1,11 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -11,11 +13,13 @@ import (
 
 	"github.com/hubbub-chat/hubbub/schema"
 	"github.com/hubbub-chat/hubbub/server/auth"
+	"github.com/hubbub-chat/hubbub/server/sessions"
 )
 
 const matrixRules = `{
 	"namespaces": {
 		"public": {},
+		"other":  {},
 		"news":   {"publish": "nobody", "history": "users"},
 		"staff":  {"subscribe": "users", "publish": "subscribers", "history": "subscribers", "presence": "subscribers"}
 	}
@@ -31,16 +35,20 @@ func withRules(t testing.TB, rules string) func(*options) {
 }
 
 // operations are the commands that name a channel, with the letters of the
-// matrix.
+// matrix. Those that send have one letter: what may be published may be sent by
+// RPC, and the other way round.
 var operations = []struct {
 	letter string
 	cmd    func(channel string) *command
 }{
 	{"s", func(ch string) *command { return &command{Subscribe: &subscribe{Channel: ch}} }},
+	{"R", func(ch string) *command { return &command{Subscribe: &subscribe{Channel: ch, Recover: true}} }},
 	{"p", func(ch string) *command {
 		return &command{Publish: &protocol.PublishRequest{Channel: ch, Data: protocol.Raw(`1`)}}
 	}},
-	{"h", func(ch string) *command { return &command{History: &historyRequest{Channel: ch}} }},
+	{"p", func(ch string) *command { return rpcOf("chat.send", fmt.Sprintf(`{"channel":%q,"text":"1"}`, ch)) }},
+	{"p", func(ch string) *command { return rpcOf("chat.typing", fmt.Sprintf(`{"channel":%q}`, ch)) }},
+	{"h", func(ch string) *command { return &command{History: &historyRequest{Channel: ch, Limit: 1}} }},
 	{"r", func(ch string) *command { return &command{Presence: &protocol.PresenceRequest{Channel: ch}} }},
 	{"n", func(ch string) *command { return &command{PresenceStats: &protocol.PresenceStatsRequest{Channel: ch}} }},
 }
@@ -48,34 +56,53 @@ var operations = []struct {
 // The matrix: every operation of every kind of client on every kind of
 // channel, over the wire. A refusal says 103, or 102 where there is no such
 // namespace, whether or not the channel has ever been used.
+//
+// A user without a subscription is the non-member; one that was a member until
+// the server took it out is a non-member again, and rights in another namespace
+// are none here. Who is blocked, and whose token has expired, may nothing
+// anywhere: neither gets a connection, or keeps the one it has.
 func TestPermissions(t *testing.T) {
 	guests := start(t, withRules(t, matrixRules))
 	users := start(t, withRules(t, matrixRules), withKey)
+	if err := users.node.sessions.Block("mallory", 0); err != nil {
+		t.Fatal(err)
+	}
 	for _, row := range []struct{ channel, guest, guestMember, user, userMember string }{
-		{"lobby", "sphrn", "phrn", "sphrn", "phrn"},
-		{"public:1", "sphrn", "phrn", "sphrn", "phrn"},
-		{"news:1", "srn", "rn", "shrn", "hrn"},
-		{"staff:1", "", "", "s", "phrn"},
+		{"lobby", "sRphrn", "phrn", "sRphrn", "phrn"},
+		{"public:1", "sRphrn", "phrn", "sRphrn", "phrn"},
+		{"news:1", "srn", "rn", "sRhrn", "hrn"},
+		{"staff:1", "", "", "sR", "phrn"},
 		{"$team", "", "", "", ""},
 		{"public:$team", "", "", "", ""},
-		{"@alice,bob", "", "", "sphrn", "phrn"},
+		{"@alice,bob", "", "", "sRphrn", "phrn"},
 		{"@bob,carol", "", "", "", ""},
 		{"unknown:1", "", "", "", ""},
 	} {
+		for _, h := range []*harness{guests, users} {
+			h.store(row.channel, `"before"`)
+		}
 		for _, who := range []struct {
 			name, want string
-			h          *harness
-			member     bool
+			connect    func(t *testing.T, channel string) *client // nil: it is not let in
 		}{
-			{"guest", row.guest, guests, false},
-			{"guest member", row.guestMember, guests, true},
-			{"user", row.user, users, false},
-			{"user member", row.userMember, users, true},
+			{"guest", row.guest, guests.guest},
+			{"guest member", row.guestMember, guests.member(guests.guest)},
+			{"user", row.user, users.user("alice")},
+			{"user member", row.userMember, users.member(users.user("alice"))},
+			{"user who was a member", row.user, users.evicted(users.user("alice"))},
+			{"member of another namespace", row.user, users.elsewhere("alice")},
+			{"blocked user", "", users.refused(tokenOf(t, "mallory"), 3507)},
+			{"user with an expired token", "", users.refused(expiredToken(t), 3000)},
 		} {
 			t.Run(fmt.Sprint(row.channel, " ", who.name), func(t *testing.T) {
 				got := ""
-				for _, op := range operations {
-					if matrixAllows(t, who.h, who.member, row.channel, op.cmd(row.channel)) {
+				for i, op := range operations {
+					allowed := matrixAllows(t, who.connect, row.channel, op.cmd(row.channel))
+					if i > 0 && operations[i-1].letter == op.letter {
+						if strings.HasSuffix(got, op.letter) != allowed {
+							t.Errorf("%v is allowed: %v, unlike what is the same", op.cmd(row.channel), allowed)
+						}
+					} else if allowed {
 						got += op.letter
 					}
 				}
@@ -87,31 +114,179 @@ func TestPermissions(t *testing.T) {
 	}
 }
 
-// matrixAllows asks on a connection of its own, so that one operation does not
-// change what another may.
-func matrixAllows(t *testing.T, h *harness, member bool, channel string, cmd *command) bool {
-	t.Helper()
-	c := h.dial(schema.JSON)
-	defer c.cut()
-	c.t = t
-	connect := &protocol.ConnectRequest{}
-	if !h.node.keys.Empty() {
-		connect.Token = tokenOf(t, "alice")
+// store publishes past all permissions.
+func (h *harness) store(channel, data string) {
+	h.t.Helper()
+	h.ledger.sent(channel, data)
+	stored := make(chan error, 1)
+	m := &schema.Message{Room: channel, Data: []byte(data)}
+	if err := h.node.relay.Publish(m, func(err error) { stored <- err }); err != nil {
+		h.t.Fatal(err)
 	}
-	c.ok(&command{Connect: connect})
-	if member {
+	if err := <-stored; err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+func (h *harness) guest(t *testing.T, _ string) *client {
+	c := h.dial(schema.JSON)
+	c.t = t
+	c.connect()
+	return c
+}
+
+func (h *harness) user(name string) func(t *testing.T, channel string) *client {
+	return func(t *testing.T, _ string) *client {
+		c := h.dial(schema.JSON)
+		c.t = t
+		c.id = c.ok(&command{Connect: &protocol.ConnectRequest{Token: tokenOf(t, name)}}).Connect.Client
+		return c
+	}
+}
+
+// member connects and subscribes to the channel. Where that is not possible,
+// nobody may anything as a member.
+func (h *harness) member(connect func(*testing.T, string) *client) func(*testing.T, string) *client {
+	return func(t *testing.T, channel string) *client {
+		c := connect(t, channel)
 		if r := c.call(&command{Subscribe: &subscribe{Channel: channel}}); r.Error != nil {
-			return false // nobody is a member here, so nobody may as one
+			c.cut()
+			return nil
+		}
+		return c
+	}
+}
+
+// evicted was a member, where it could be one, and was taken out.
+func (h *harness) evicted(connect func(*testing.T, string) *client) func(*testing.T, string) *client {
+	return func(t *testing.T, channel string) *client {
+		c := connect(t, channel)
+		if r := c.call(&command{Subscribe: &subscribe{Channel: channel}}); r.Error == nil {
+			h.node.sessions.Unsubscribe(sessions.Target{User: "alice", Client: c.id}, channel)
+			if p, err := c.tryPush(); err != nil || p.Unsubscribe == nil {
+				t.Fatalf("%v, %v; want an unsubscribe", p, err)
+			}
+		}
+		return c
+	}
+}
+
+// elsewhere may everything in another namespace, and is a member there.
+func (h *harness) elsewhere(name string) func(*testing.T, string) *client {
+	return func(t *testing.T, _ string) *client {
+		c := h.dial(schema.JSON)
+		c.t = t
+		caps := `[{"channels":["other:*"],"match":"wildcard","allow":["sub","pub","hst","prs"]}]`
+		c.ok(&command{Connect: &protocol.ConnectRequest{Token: signed(t, tokenCmd{User: name, TTL: time.Hour, Caps: caps, Channels: []string{"other:1"}})}})
+		c.subscribe("other:$team")
+		return c
+	}
+}
+
+// refused is not let in with this token.
+func (h *harness) refused(token string, code uint16) func(*testing.T, string) *client {
+	return func(t *testing.T, _ string) *client {
+		c := h.dial(schema.JSON)
+		c.t = t
+		c.send(&command{Id: 1, Connect: &protocol.ConnectRequest{Token: token}})
+		for {
+			_, r, err := c.next()
+			var end closed
+			if errors.As(err, &end) {
+				if end.code != code {
+					t.Errorf("%v, want %d", end, code)
+				}
+				return nil
+			}
+			if err != nil || r.Error == nil {
+				t.Fatalf("answered %v, %v", r, err)
+			}
 		}
 	}
+}
+
+func expiredToken(t testing.TB) string {
+	t.Helper()
+	s, err := auth.NewSigner(testKey, "", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, err := s.Sign(auth.Token{User: "alice", Expires: time.Now().Add(-time.Minute).Unix()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return token
+}
+
+// matrixAllows asks on a connection of its own, so that one operation does not
+// change what another may. A recovery is allowed when it brings what was there.
+func matrixAllows(t *testing.T, connect func(*testing.T, string) *client, channel string, cmd *command) bool {
+	t.Helper()
+	c := connect(t, channel)
+	if c == nil {
+		return false
+	}
+	defer c.cut()
 	r := c.call(cmd)
 	if r.Error == nil {
-		return true
+		return cmd.Subscribe == nil || !cmd.Subscribe.Recover || len(r.Subscribe.Publications) > 0
 	}
 	if code := r.Error.Code; code != 102 && code != 103 && code != 105 {
 		t.Errorf("%v was refused with %v", cmd, r.Error)
 	}
 	return false
+}
+
+// Whoever is blocked while connected, or outlives its token, is closed, hears
+// nothing that is published afterwards, and does not get in again until it may.
+func TestThrownOut(t *testing.T) {
+	h := start(t, withKey)
+	for _, c := range []struct {
+		name string
+		out  func()
+		code uint16
+	}{
+		{"expired", func() {
+			h.node.sessions.Refresh(sessions.Target{User: "bob"}, time.Now().Add(-time.Minute).Unix())
+		}, 3005},
+		{"blocked", func() {
+			if err := h.node.sessions.Block("bob", time.Now().Add(time.Hour).Unix()); err != nil {
+				t.Error(err)
+			}
+		}, 3507},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			alice, bob := h.user("alice")(t, ""), h.user("bob")(t, "")
+			bob.subscribe("lobby")
+			c.out()
+			eventually(t, "bob is gone", func() bool { return h.node.hub.Stats().Members == 0 })
+			alice.publish("lobby", fmt.Sprintf("%q", c.name))
+			for {
+				_, r, err := bob.next()
+				var end closed
+				if errors.As(err, &end) {
+					if end.code != c.code {
+						t.Errorf("%v, want %d", end, c.code)
+					}
+					break
+				}
+				if err != nil || r.Push == nil || r.Push.Refresh == nil {
+					t.Fatalf("received %v, %v", r, err)
+				}
+			}
+		})
+	}
+	h.refused(tokenOf(t, "bob"), 3507)(t, "")
+	if err := h.node.sessions.Block("bob", time.Now().Add(-time.Second).Unix()); err != nil {
+		t.Fatal(err)
+	}
+	h.user("bob")(t, "") // its time is over
+	if err := h.node.sessions.Block("bob", 0); err != nil {
+		t.Fatal(err)
+	}
+	h.refused(tokenOf(t, "bob"), 3507)(t, "")
+	h.node.sessions.Unblock("bob")
+	h.user("bob")(t, "")
 }
 
 // signed makes a token that expires after so many seconds.
@@ -128,17 +303,6 @@ func signed(t testing.TB, c tokenCmd) string {
 func TestTokens(t *testing.T) {
 	h := start(t, withKey)
 	with := func(token string) *command { return &command{Connect: &protocol.ConnectRequest{Token: token}} }
-	expired := func() string {
-		s, err := auth.NewSigner(testKey, "", false)
-		if err != nil {
-			t.Fatal(err)
-		}
-		token, err := s.Sign(auth.Token{User: "alice", Expires: time.Now().Add(-time.Minute).Unix()})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return token
-	}
 	t.Run("no token", func(t *testing.T) {
 		c := h.dial(schema.JSON)
 		c.t = t
@@ -156,7 +320,7 @@ func TestTokens(t *testing.T) {
 	t.Run("expired", func(t *testing.T) {
 		c := h.dial(schema.JSON)
 		c.t = t
-		c.fails(with(expired()), 109)
+		c.fails(with(expiredToken(t)), 109)
 		c.expectClose(3000) // SDKs come back with a new token
 	})
 	t.Run("refresh", func(t *testing.T) {
@@ -169,7 +333,7 @@ func TestTokens(t *testing.T) {
 		if !r.Expires || r.Ttl < 3590 {
 			t.Errorf("refreshed with %v", r)
 		}
-		c.send(&command{Id: 99, Refresh: &protocol.RefreshRequest{Token: expired()}})
+		c.send(&command{Id: 99, Refresh: &protocol.RefreshRequest{Token: expiredToken(t)}})
 		c.expectClose(3005)
 	})
 	t.Run("refresh as somebody else", func(t *testing.T) {

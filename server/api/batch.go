@@ -23,6 +23,8 @@ type command struct {
 	Unsubscribe   *unsubscribe   `json:"unsubscribe"`
 	Disconnect    *disconnect    `json:"disconnect"`
 	Refresh       *refresh       `json:"refresh"`
+	BlockUser     *blockUser     `json:"block_user"`
+	UnblockUser   *unblockUser   `json:"unblock_user"`
 	Presence      *presence      `json:"presence"`
 	PresenceStats *presenceStats `json:"presence_stats"`
 	History       *history       `json:"history"`
@@ -47,6 +49,8 @@ func (c *command) request() (name string, req request) {
 	is(c.Unsubscribe != nil, "unsubscribe", c.Unsubscribe)
 	is(c.Disconnect != nil, "disconnect", c.Disconnect)
 	is(c.Refresh != nil, "refresh", c.Refresh)
+	is(c.BlockUser != nil, "block_user", c.BlockUser)
+	is(c.UnblockUser != nil, "unblock_user", c.UnblockUser)
 	is(c.Presence != nil, "presence", c.Presence)
 	is(c.PresenceStats != nil, "presence_stats", c.PresenceStats)
 	is(c.History != nil, "history", c.History)

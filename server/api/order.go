@@ -128,6 +128,42 @@ func (d *disconnect) run(ctx context.Context, a *API) pending {
 	return order(ctx, func() error { a.cfg.Sessions.Disconnect(d.sessions(), cl); return nil })
 }
 
+// blockUser keeps a user out whose token is still good, and closes the sessions
+// it has. The name is that of Centrifugo PRO.
+type blockUser struct {
+	User     string `json:"user"`
+	ExpireAt int64  `json:"expire_at"` // Unix seconds, 0 for no end
+}
+
+func (b *blockUser) run(ctx context.Context, a *API) pending {
+	if err := (&target{User: b.User}).check(); err != nil {
+		return done(nil, err)
+	}
+	if err := checkTime(b.ExpireAt); err != nil {
+		return done(nil, err)
+	}
+	return order(ctx, func() error { return a.cfg.Sessions.Block(b.User, b.ExpireAt) })
+}
+
+// unblockUser lets a user in again.
+type unblockUser struct {
+	User string `json:"user"`
+}
+
+func (u *unblockUser) run(ctx context.Context, a *API) pending {
+	if err := (&target{User: u.User}).check(); err != nil {
+		return done(nil, err)
+	}
+	return order(ctx, func() error { a.cfg.Sessions.Unblock(u.User); return nil })
+}
+
+func checkTime(expireAt int64) error {
+	if expireAt < 0 || expireAt > 1<<40 {
+		return schema.ErrBadRequest.Because("expire_at is not a time in Unix seconds")
+	}
+	return nil
+}
+
 // refresh changes when a user's sessions expire. Those that have are closed:
 // SDKs come back with a new token.
 type refresh struct {
@@ -140,8 +176,8 @@ func (r *refresh) run(ctx context.Context, a *API) pending {
 	if err := r.check(); err != nil {
 		return done(nil, err)
 	}
-	if r.ExpireAt < 0 || r.ExpireAt > 1<<40 {
-		return done(nil, schema.ErrBadRequest.Because("expire_at is not a time in Unix seconds"))
+	if err := checkTime(r.ExpireAt); err != nil {
+		return done(nil, err)
 	}
 	return order(ctx, func() error {
 		if r.Expired {

@@ -40,6 +40,8 @@ var methods = map[string]func() request{
 	"unsubscribe":    func() request { return new(unsubscribe) },
 	"disconnect":     func() request { return new(disconnect) },
 	"refresh":        func() request { return new(refresh) },
+	"block_user":     func() request { return new(blockUser) },
+	"unblock_user":   func() request { return new(unblockUser) },
 	"presence":       func() request { return new(presence) },
 	"presence_stats": func() request { return new(presenceStats) },
 	"history":        func() request { return new(history) },

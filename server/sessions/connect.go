@@ -57,6 +57,9 @@ func (s *session) identify(req *protocol.ConnectRequest) (*identity, []string, e
 	}
 	who := &identity{said: say(claims.Info, claims.Caps), expires: claims.Expires}
 	if claims.User != "" {
+		if s.lane().all.blocked.has(claims.User, s.lane().loop.Now()) {
+			return nil, nil, schema.ErrPermissionDenied
+		}
 		if who.user = cfg.Users.Enter(claims.User); who.user == nil {
 			return nil, nil, errConnections
 		}
@@ -80,6 +83,8 @@ func (s *session) notConnected(id uint32, err error) {
 		s.close(schema.CloseConnectionClosed)
 	case errors.Is(err, auth.ErrInvalid):
 		s.close(schema.CloseInvalidToken)
+	case errors.Is(err, schema.ErrPermissionDenied):
+		s.close(schema.ClosePermissionDenied)
 	case errors.Is(err, errConnections):
 		s.close(schema.CloseConnectionLimit)
 	default:

@@ -7,6 +7,7 @@ import (
 
 	"github.com/hubbub-chat/hubbub/fanout"
 	"github.com/hubbub-chat/hubbub/schema"
+	"github.com/hubbub-chat/hubbub/server/channels"
 )
 
 // catchUp brings a subscription from the client's position to the live log.
@@ -32,7 +33,10 @@ func (ln *lane) recover(sub *subscription, op *opening, room *fanout.Room, posit
 		lane: ln, sub: sub, op: op, room: room, from: op.req.Offset, upTo: position,
 	}
 	sub.Pause()
-	if e := op.req.Epoch; !op.rules.Recovery || e != "" && e != sub.Epoch() || cu.from > cu.upTo {
+	// To recover is to read history: from offset 0 it would be all there is. It
+	// is asked now because the member may do what subscribers may.
+	_, denied := op.session.authorize(channels.History, op.channel)
+	if e := op.req.Epoch; !op.rules.Recovery || denied != nil || e != "" && e != sub.Epoch() || cu.from > cu.upTo {
 		cu.unrecoverable()
 		return
 	}

@@ -124,6 +124,7 @@ type Sessions struct {
 	boot  string // of client ids: tells this run of this node from others
 	next  atomic.Uint64
 
+	blocked   blocked
 	connected atomic.Int64 // sessions past their connect
 }
 
