@@ -35,6 +35,11 @@ type DirectConfig struct {
 	MaxBytes     int // the same by Message.Size, default 64 MiB
 	BatchRecords int // messages in one transaction, default 1,024
 
+	// MaxAge is how old the oldest message held may be before new ones are
+	// refused; 0: as old as it gets. It is for a database elsewhere, whose
+	// absence Append outwaits.
+	MaxAge time.Duration
+
 	// Mint gives the messages of a batch their Offset and Prev, right before
 	// it is committed. When the commit fails, nobody has seen these offsets
 	// and they do not count: the next Mint must start again from the last
@@ -68,7 +73,10 @@ type DirectStats struct {
 //
 // The order of Submit is the order of everything after it. A failed batch is
 // reported and left behind; those after it go on, without a gap, because its
-// offsets are minted anew.
+// offsets are minted anew. But a batch whose outcome nobody knows, because the
+// database elsewhere went away (ErrUnavailable), is tried until it is known:
+// were its offsets minted again while it is stored after all, a second message
+// would go by the name of the first, and get lost.
 //
 // All methods may be called concurrently. A panic in a callback ends the
 // process: half a batch told and half not is no state to go on from.
@@ -85,6 +93,7 @@ type Direct struct {
 	wake    *sync.Cond // the queue is not empty, or closing
 	queue   []entry
 	held    DirectStats
+	oldest  time.Time // when the first of those held was submitted, to within its batch
 	closing bool
 
 	// Owned by run.
@@ -97,6 +106,7 @@ type entry struct {
 	message *schema.Message
 	done    func(error)
 	size    int // as counted, in case a callback changes the message
+	at      time.Time
 }
 
 // NewDirect starts the writer goroutine. Close stops it.
@@ -121,7 +131,7 @@ func NewDirect(store Appender, cfg DirectConfig) *Direct {
 // called exactly once on the writer goroutine, after the message's batch was
 // committed, or has failed, and after Committed. done may be nil.
 //
-// Otherwise done is not called, and the error is ErrFull, ErrClosed, or
+// Otherwise done is not called, and the error is ErrFull, ErrStalled, ErrClosed, or
 // schema.ErrBadRequest for a room name that would fail the batch of others.
 func (d *Direct) Submit(m *schema.Message, done func(error)) error {
 	if len(m.Room) == 0 || len(m.Room) > schema.MaxChannelLen {
@@ -133,13 +143,20 @@ func (d *Direct) Submit(m *schema.Message, done func(error)) error {
 	switch {
 	case d.closing:
 		return ErrClosed
+	case d.cfg.MaxAge > 0 && d.held.Records > 0 && time.Since(d.oldest) > d.cfg.MaxAge:
+		d.held.Refused++
+		return ErrStalled
 	case d.held.Records >= d.cfg.MaxRecords || size > d.cfg.MaxBytes-d.held.Bytes:
 		d.held.Refused++
 		return ErrFull
 	}
+	now := time.Now()
+	if d.held.Records == 0 {
+		d.oldest = now
+	}
 	d.held.Records++
 	d.held.Bytes += size
-	d.queue = append(d.queue, entry{m, done, size})
+	d.queue = append(d.queue, entry{m, done, size, now})
 	if len(d.queue) == 1 {
 		d.wake.Signal()
 	}
@@ -206,6 +223,9 @@ func (d *Direct) commit(chunk []entry) {
 		batch, bytes = append(batch, e.message), bytes+e.size
 	}
 	start := time.Now()
+	d.mu.Lock()
+	d.oldest = chunk[0].at
+	d.mu.Unlock()
 	var err error
 	if d.cfg.Mint != nil {
 		err = d.cfg.Mint(batch)
@@ -235,13 +255,25 @@ func (d *Direct) commit(chunk []entry) {
 	d.batch = batch
 }
 
-// append stores a batch, and tries again while the database is merely busy.
-// The batch keeps its offsets: a busy database has stored nothing.
-func (d *Direct) append(batch []*schema.Message) (err error) {
-	for range busyAttempts {
-		if err = d.store.Append(d.ctx, batch); !errors.Is(err, ErrBusy) || d.ctx.Err() != nil {
+// append stores a batch, and tries again while the database is merely busy or
+// away. The batch keeps its offsets: a busy database has stored nothing, and
+// one that went away nothing else.
+func (d *Direct) append(batch []*schema.Message) error {
+	for busy, away := 1, 0; ; {
+		err := d.store.Append(d.ctx, batch)
+		switch {
+		case err == nil || d.ctx.Err() != nil:
+			return err
+		case errors.Is(err, ErrUnavailable):
+			away++
+		case errors.Is(err, ErrBusy) && busy < busyAttempts:
+			busy++
+			continue
+		default:
+			return err
+		}
+		if !Sleep(d.ctx, Backoff(away)) {
 			return err
 		}
 	}
-	return err
 }

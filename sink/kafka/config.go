@@ -2,7 +2,15 @@ package kafka
 
 import (
 	"crypto/tls"
+	"fmt"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/sasl"
+	"github.com/twmb/franz-go/pkg/sasl/plain"
+	"github.com/twmb/franz-go/pkg/sasl/scram"
+
+	"github.com/hubbub-chat/hubbub/sink"
 )
 
 // The ways to tell a broker who one is.
@@ -35,6 +43,62 @@ type Config struct {
 	MaxAge     time.Duration // of the oldest record, above which new ones are refused; default 2 s
 	Linger     time.Duration // default 0: batches form by draining
 
+	// Observe hears how long a record took to become durable, and Failed why
+	// records have to be produced again. They may not block; they may be nil.
+	Observe func(ack time.Duration)
+	Failed  func(error)
+
 	// MaxMessage bounds Message.Size from the store's side; 0: the topic alone.
 	MaxMessage int
+}
+
+func (c Config) defaults() Config {
+	if c.Topic == "" {
+		c.Topic = "hubbub.messages"
+	}
+	if c.Dead == "" {
+		c.Dead = c.Topic + ".dead"
+	}
+	if c.Partitions == 0 {
+		c.Partitions = 12
+	}
+	if c.Replication == 0 {
+		c.Replication = 1
+	}
+	return c
+}
+
+// options are those that every client of the log has.
+func (c *Config) options() ([]kgo.Opt, error) {
+	opts := []kgo.Opt{
+		kgo.SeedBrokers(c.Brokers...),
+		kgo.ClientID("hubbub"),
+		// A broker that is gone is tried again after 50 ms, then ever less
+		// often, so that all of its clients do not come back at once.
+		kgo.RetryBackoffFn(sink.Backoff),
+		kgo.DialTimeout(5 * time.Second),
+	}
+	if c.TLS != nil {
+		opts = append(opts, kgo.DialTLSConfig(c.TLS))
+	}
+	m, err := c.mechanism()
+	if m != nil {
+		opts = append(opts, kgo.SASL(m))
+	}
+	return opts, err
+}
+
+func (c *Config) mechanism() (sasl.Mechanism, error) {
+	auth := scram.Auth{User: c.User, Pass: c.Password}
+	switch c.SASL {
+	case "":
+		return nil, nil
+	case Plain:
+		return plain.Auth{User: c.User, Pass: c.Password}.AsMechanism(), nil
+	case ScramSHA256:
+		return auth.AsSha256Mechanism(), nil
+	case ScramSHA512:
+		return auth.AsSha512Mechanism(), nil
+	}
+	return nil, fmt.Errorf("unknown SASL mechanism %q", c.SASL)
 }
