@@ -246,6 +246,27 @@ function scenario({ name: variant, Client, write, read }) {
     await received(erin.seen, [1]);
   });
 
+  test('RPC: a message with a key is sent once, and somebody types', LIMIT, async () => {
+    const sub = await member(bob, 'room:rpc');
+    const types = [];
+    sub.on('publication', (ctx) => types.push(read(ctx.data).type));
+    const call = async (method, data) => read((await within(alice.rpc(method, write(data)), method)).data);
+    const first = await call('chat.send', { channel: 'room:rpc', data: { n: 1 }, key: 'k' });
+    assert.ok(first.offset > 0);
+    assert.equal(first.duplicate, false);
+    const again = await call('chat.send', { channel: 'room:rpc', data: { n: 1 }, key: 'k' });
+    assert.deepEqual(again, { offset: first.offset, duplicate: true });
+    await assert.rejects(call('chat.send', { channel: 'room:rpc', data: { n: 2 }, key: 'k' }), { code: 107 });
+    await assert.rejects(call('chat.send', { channel: '$other', text: 'hi' }), { code: 103 });
+    assert.deepEqual(await call('chat.typing', { channel: 'room:rpc' }), {});
+    await eventually(() => types.includes('typing'), 'Bob sees that Alice types');
+    await publish(alice, 'room:rpc', [3]);
+    await received(sub.seen, [1, undefined, 3]);
+    const { publications } = await within(sub.history({ limit: 10 }), 'history');
+    assert.deepEqual(publications.map((pub) => read(pub.data).n), [1, 3]);
+    assert.equal(publications[0].offset, first.offset);
+  });
+
   test('an unknown RPC is not available', LIMIT, async () => {
     await assert.rejects(within(alice.rpc('no.such', write({})), 'the reply'), (error) => {
       assert.equal(error.code, 108);

@@ -397,8 +397,47 @@ func (s *scenario) serverSide(t *testing.T) {
 	receive(t, erin.publications, 1, 1)
 }
 
+// rpc sends a message with a key twice, tells that somebody types, and calls
+// what is not there.
 func (s *scenario) rpc(t *testing.T) {
-	_, err := s.alice.RPC(t.Context(), "no.such", []byte("{}"))
+	const room = "room:rpc"
+	b := member(t, s.bob, room, centrifuge.SubscriptionConfig{})
+	call := func(method, data string) (result struct {
+		Offset    uint64
+		Duplicate bool
+	}, err error) {
+		r, err := s.alice.RPC(t.Context(), method, []byte(data))
+		if err == nil {
+			err = json.Unmarshal(r.Data, &result)
+		}
+		return result, err
+	}
+	const message = `{"channel":"room:rpc","data":{"n":1},"key":"k"}`
+	first, err := call("chat.send", message)
+	if err != nil || first.Offset == 0 || first.Duplicate {
+		t.Errorf("sent: %+v, %v", first, err)
+	}
+	if again, err := call("chat.send", message); err != nil || again.Offset != first.Offset || !again.Duplicate {
+		t.Errorf("sent again: %+v, %v", again, err)
+	}
+	_, err = call("chat.send", `{"channel":"room:rpc","data":{"n":2},"key":"k"}`)
+	wantCode(t, "another message with the key", err, 107)
+	_, err = call("chat.send", `{"channel":"$other","text":"hi"}`)
+	wantCode(t, "a private channel", err, 103)
+	if _, err := call("chat.typing", `{"channel":"room:rpc"}`); err != nil {
+		t.Error(err)
+	}
+	send(t, s.alice, room, 3, 3)
+	for i, want := range []int{1, 0, 3} { // 0 is Alice, typing
+		if got := next(t, "a publication", b.publications); got != want {
+			t.Errorf("publication %d is %d, want %d", i, got, want)
+		}
+	}
+	if r, err := b.History(t.Context(), centrifuge.WithHistoryLimit(10)); err != nil || len(r.Publications) != 2 || r.Publications[0].Offset != first.Offset {
+		t.Errorf("history: %+v, %v", r, err)
+	}
+
+	_, err = s.alice.RPC(t.Context(), "no.such", []byte("{}"))
 	wantCode(t, "an unknown RPC", err, 108)
 }
 

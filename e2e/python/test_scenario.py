@@ -155,7 +155,7 @@ class Seen(ClientEventHandler, SubscriptionEventHandler):
         self.read = read
         self.connecting, self.connected, self.disconnected = [], [], []
         self.subscribed, self.unsubscribed, self.errors = [], [], []
-        self.joins, self.leaves, self.publications = [], [], []
+        self.joins, self.leaves, self.publications, self.types = [], [], [], []
 
     async def on_connecting(self, ctx):
         self.connecting.append(ctx)
@@ -182,7 +182,9 @@ class Seen(ClientEventHandler, SubscriptionEventHandler):
         self.leaves.append(ctx.info)
 
     async def on_publication(self, ctx):
-        self.publications.append(self.read(ctx.pub.data)["n"])
+        data = self.read(ctx.pub.data)
+        self.publications.append(data.get("n"))
+        self.types.append(data.get("type"))
 
 
 class Scenario:
@@ -378,6 +380,33 @@ class Scenario:
         await self.received(erin.events, [1])
 
     async def rpc(self):
+        """A message with a key is sent once; somebody types; and what is not there."""
+        sub, seen = await self.member(self.bob, "room:rpc")
+
+        async def call(method, data):
+            return self.read((await self.alice.rpc(method, self.write(data), PATIENCE)).data)
+
+        async def refused(code, data):
+            try:
+                await call("chat.send", data)
+                raise AssertionError(f"it is sent: {data}")
+            except ReplyError as error:
+                assert error.code == code, error
+
+        message = {"channel": "room:rpc", "data": {"n": 1}, "key": "k"}
+        first = await call("chat.send", message)
+        assert first["offset"] > 0 and first["duplicate"] is False, first
+        again = await call("chat.send", message)
+        assert again == {"offset": first["offset"], "duplicate": True}, again
+        await refused(107, {**message, "data": {"n": 2}})
+        await refused(103, {"channel": "$other", "text": "hi"})
+        assert await call("chat.typing", {"channel": "room:rpc"}) == {}
+        await eventually(lambda: "typing" in seen.types, "Bob sees that Alice types")
+        await self.publish(self.alice, "room:rpc", [3])
+        await self.received(seen, [1, None, 3])
+        found = (await sub.history(limit=10, timeout=PATIENCE)).publications
+        assert [(self.read(pub.data)["n"]) for pub in found] == [1, 3] and found[0].offset == first["offset"], found
+
         try:
             await self.alice.rpc("no.such", self.write({}), PATIENCE)
             raise AssertionError("an unknown RPC is answered")
