@@ -120,7 +120,7 @@ func (h *harness) store(channel, data string) {
 	h.ledger.sent(channel, data)
 	stored := make(chan error, 1)
 	m := &schema.Message{Room: channel, Data: []byte(data)}
-	if err := h.node.relay.Publish(m, func(err error) { stored <- err }); err != nil {
+	if err := h.node.delivery.Publish(m, func(err error) { stored <- err }); err != nil {
 		h.t.Fatal(err)
 	}
 	if err := <-stored; err != nil {
