@@ -14,6 +14,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -245,6 +246,27 @@ func TestDrain(t *testing.T) {
 		resp, _ := get(t, "http://"+f.Addr+"/readyz")
 		return resp.StatusCode == 503 || resp.StatusCode == 502
 	})
+}
+
+// TestReload: a new configuration leaves open WebSockets alone.
+func TestReload(t *testing.T) {
+	n := startNode(t)
+	f := startFront(t, site{nodes: []string{n.addr}})
+	old := dial(t, f.Addr, dialOptions{})
+	listen := filepath.Join(f.Dir(), "hubbub", "listen.conf")
+	also := backends.Addr(t)
+	if err := os.WriteFile(listen, []byte("listen "+f.Addr+"; listen "+also+";"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f.Signal(syscall.SIGHUP)
+	eventually(t, "nginx listens as it is told now", func() bool {
+		conn, _, err := tryDial(also, dialOptions{})
+		if err == nil {
+			_ = conn.Close()
+		}
+		return err == nil
+	})
+	old.call(`"subscribe":{"channel":"room"}`)
 }
 
 // TestSources: with several addresses of its own nginx uses them all.

@@ -153,7 +153,7 @@ func (p *Process) Stop() {
 // Terminate asks the server to end, and does not wait.
 func (p *Process) Terminate() {
 	p.t.Helper()
-	p.signal(syscall.SIGTERM)
+	p.Signal(syscall.SIGTERM)
 }
 
 // Wait returns when the server has ended by itself.
@@ -185,13 +185,13 @@ func (p *Process) Kill9() {
 // Pause stops the server's clock: connections stay, nothing is answered.
 func (p *Process) Pause() {
 	p.t.Helper()
-	p.signal(syscall.SIGSTOP)
+	p.Signal(syscall.SIGSTOP)
 }
 
 // Continue ends a Pause.
 func (p *Process) Continue() {
 	p.t.Helper()
-	p.signal(syscall.SIGCONT)
+	p.Signal(syscall.SIGCONT)
 }
 
 // Pid is the process id of the server that runs.
@@ -231,7 +231,8 @@ func (p *Process) running() {
 	}
 }
 
-func (p *Process) signal(s syscall.Signal) {
+// Signal sends a signal to the server and to the processes that it started.
+func (p *Process) Signal(s syscall.Signal) {
 	p.t.Helper()
 	p.running()
 	if err := syscall.Kill(-p.cmd.Process.Pid, s); err != nil {
