@@ -263,12 +263,15 @@ func requestPath(head []byte) (path []byte, complete bool) {
 			return nil, true
 		}
 	}
-	if !found {
-		return nil, len(method) > longestMethod
+	if len(method) > longestMethod {
+		return nil, true
 	}
-	end := bytes.IndexAny(rest, " ?\r\n")
+	if !found {
+		return nil, false
+	}
+	end := bytes.IndexAny(rest[:min(len(rest), maxHead)], " ?\r\n")
 	if end < 0 {
-		return nil, len(rest) > maxHead
+		return nil, len(rest) >= maxHead
 	}
 	return rest[:end], true
 }
