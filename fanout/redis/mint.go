@@ -32,6 +32,7 @@ func (r *Relay) mintAll() {
 }
 
 func (r *Relay) mintCall(p parcel, now string) call {
+	r.calls.Add(1)
 	state := r.keys.state(p.sender.room)
 	epoch, known := r.feeds.known(p.sender.room)
 	keys := append(make([]string, 0, 3), state, stream(state))
@@ -70,6 +71,9 @@ func (r *Relay) minted(p parcel, result rueidis.RedisResult) {
 	case strings.HasPrefix(err.Error(), "COLD"):
 		r.aside(p, func() { r.warm(p) })
 	case again:
+		if strings.HasPrefix(err.Error(), "CLOCK") {
+			r.log.Warn("the clocks of Redis and this node disagree, or Redis is slow", zap.Error(err))
+		}
 		r.retry(p)
 	default:
 		r.log.Error("Redis refuses to order messages", zap.Error(err))

@@ -80,6 +80,7 @@ type Relay struct {
 	maybes  maybes
 	heals   heals
 	stats   counters
+	calls   atomic.Uint64 // that minted
 }
 
 // counters are a relay's counters, atomic.
@@ -140,13 +141,19 @@ func (r *Relay) Start(h *fanout.Hub) {
 	r.feeds.begin()
 }
 
-// Close stops minting when what was accepted is minted, or ctx ends, and then
-// ends every goroutine. The Log is to be closed before it, so that
-// confirmations still come through; whatever they do not cover, another node
-// produces again.
-func (r *Relay) Close(ctx context.Context) {
+// Drain accepts nothing more and waits until what was accepted is minted, or
+// ctx ends. Close the Log between it and Close.
+func (r *Relay) Drain(ctx context.Context) {
 	r.outbox.close(ctx)
 	r.events.close()
+}
+
+// Close tells Redis what the Log has confirmed and ends every goroutine.
+// Whatever it has not, another node produces again.
+func (r *Relay) Close() {
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	r.Drain(ended) // at once, if nobody has
 	r.syncs.close()
 	r.tellConfirmed()
 	r.cancel()
@@ -202,13 +209,14 @@ func (r *Relay) Stats() Stats {
 }
 
 // notExecuted reports whether a call that failed did certainly not take
-// effect; again says that it may succeed soon.
+// effect; again says that it may succeed soon. CLOCK is among those: a call
+// that had to wait for a second looks as if the clocks disagreed.
 func notExecuted(err error) (certain, again bool) {
 	reply, ok := rueidis.IsRedisErr(err)
 	if !ok {
 		return neverSent(err), true
 	}
-	for _, code := range []string{"TRYAGAIN", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "READONLY", "MOVED", "ASK", "BUSY", "UNKILLABLE"} {
+	for _, code := range []string{"TRYAGAIN", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "READONLY", "MOVED", "ASK", "BUSY", "UNKILLABLE", "CLOCK"} {
 		if strings.HasPrefix(reply.Error(), code) {
 			return true, true
 		}
