@@ -14,6 +14,7 @@ import (
 	"github.com/hubbub-chat/hubbub/schema"
 	"github.com/hubbub-chat/hubbub/server/metrics"
 	"github.com/hubbub-chat/hubbub/sink"
+	"github.com/hubbub-chat/hubbub/sink/kafka"
 )
 
 // redisFlags are the settings of the relay, the same for every command that
@@ -64,8 +65,7 @@ func (f *redisFlags) openRedis(ctx context.Context, log *zap.Logger) (*redis.Cli
 // database at once.
 type durableLog interface {
 	redis.Log
-	Ready() error
-	Queue() metrics.Queue
+	Ready(ctx context.Context) error
 	Close(ctx context.Context) error // when everything is durable
 }
 
@@ -78,20 +78,74 @@ type cluster struct {
 	relay  *redis.Relay
 	store  *sink.MySQL
 	log    durableLog
-	writer func(ctx context.Context) error // stops the writer, if one runs in this process; nil
+	queue  func() metrics.Queue
 }
 
-// newCluster makes a delivery of connected parts, which it closes.
-func newCluster(client *redis.Client, store *sink.MySQL, log durableLog, logger *zap.Logger) *cluster {
-	c := &cluster{client: client, store: store, log: log}
-	c.relay = redis.New(redis.Config{Client: client, Log: log, Store: store, Logger: logger})
+// newCluster connects what the settings name. On an error nothing stays open.
+func (n *Node) newCluster(ctx context.Context) (_ *cluster, err error) {
+	c := &cluster{}
+	defer func() {
+		if err != nil {
+			c.release(ctx)
+		}
+	}()
+	if c.client, err = n.cfg.openRedis(ctx, n.log); err != nil {
+		return nil, err
+	}
+	if c.store, err = n.openMySQL(ctx); err != nil {
+		return nil, err
+	}
+	if len(n.cfg.Kafka) > 0 {
+		err = c.openKafka(ctx, n)
+	} else {
+		c.openDirect(n)
+	}
+	if err != nil {
+		return nil, err
+	}
+	c.relay = redis.New(redis.Config{Client: c.client, Log: c.log, Store: c.store, Logger: n.log})
 	c.History = redis.NewHistory(c.relay)
-	return c
+	return c, nil
+}
+
+// openKafka makes Kafka the log.
+func (c *cluster) openKafka(ctx context.Context, n *Node) error {
+	cfg, err := n.cfg.kafkaConfig()
+	if err != nil {
+		return err
+	}
+	cfg.MaxMessage = c.store.MaxSize()
+	cfg.Failed = func(err error) { n.log.Warn("Kafka has refused records; they are produced again", zap.Error(err)) }
+	p, err := kafka.Open(ctx, cfg)
+	if err != nil {
+		return fmt.Errorf("--kafka: %w", err)
+	}
+	c.log = p
+	c.queue = func() metrics.Queue { return queueOf(p.Stats().BudgetStats) }
+	return nil
+}
+
+// openDirect makes the database the log.
+func (c *cluster) openDirect(n *Node) {
+	l := sink.NewDirectLog(c.store, sink.DirectLogConfig{
+		BudgetConfig: sink.BudgetConfig{MaxSize: c.store.MaxSize()},
+		SetAside: func(m *schema.Message, err error) {
+			n.log.Error("the database refuses a message", zap.Uint64("offset", m.Offset), zap.Error(err))
+		},
+		Healed:  c.client.Healed,
+		Observe: n.committed,
+	})
+	c.log = l
+	c.queue = func() metrics.Queue { return queueOf(l.Stats().BudgetStats) }
+}
+
+func queueOf(s sink.BudgetStats) metrics.Queue {
+	return metrics.Queue{Records: s.Records, Bytes: s.Bytes, Refused: s.Refused}
 }
 
 func (c *cluster) Source() fanout.Source  { return c.relay.Source() }
 func (c *cluster) Attach(hub *fanout.Hub) { c.relay.Start(hub) }
-func (c *cluster) Queue() metrics.Queue   { return c.log.Queue() }
+func (c *cluster) Queue() metrics.Queue   { return c.queue() }
 
 func (c *cluster) Publish(m *schema.Message, done func(error)) error { return c.relay.Publish(m, done) }
 
@@ -99,11 +153,13 @@ func (c *cluster) Event(room string, encode func([]byte, schema.Codec) []byte) {
 	c.relay.Event(room, encode)
 }
 
-func (c *cluster) Ready() error {
+// Ready implements delivery. That the database does not answer is no reason
+// to send clients elsewhere: messages are delivered, and history heals.
+func (c *cluster) Ready(ctx context.Context) error {
 	if !c.relay.Connected() {
-		return redis.ErrUnavailable
+		return fmt.Errorf("redis: %w", redis.ErrUnavailable)
 	}
-	return c.log.Ready()
+	return c.log.Ready(ctx)
 }
 
 func (c *cluster) Drain(ctx context.Context) error {
@@ -114,14 +170,22 @@ func (c *cluster) Drain(ctx context.Context) error {
 // Close implements delivery. What the log did not confirm in time, another
 // node produces again from the stream.
 func (c *cluster) Close() error {
+	c.relay.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	c.relay.Close()
-	err := c.log.Close(ctx)
-	if c.writer != nil {
-		err = errors.Join(err, c.writer(ctx))
+	return c.release(ctx)
+}
+
+// release closes what has been opened, the relay apart.
+func (c *cluster) release(ctx context.Context) (err error) {
+	if c.log != nil {
+		err = c.log.Close(ctx)
 	}
-	err = errors.Join(err, c.store.Close())
-	c.client.Close()
+	if c.store != nil {
+		err = errors.Join(err, c.store.Close())
+	}
+	if c.client != nil {
+		c.client.Close()
+	}
 	return err
 }

@@ -45,6 +45,12 @@ type serveCmd struct {
 	Rate           int      `default:"1000" placeholder:"N" help:"Units a second that one connection may send, five seconds' worth at once: a frame is 1, each further KiB 1, each further command 1, a publish 4 more. Publishes above it are refused with 111, other frames end the connection with 3013. 0: no limit. Default: ${default}."`
 	Compression    bool     `help:"Accept permessage-deflate from clients that offer it."`
 
+	redisFlags
+	kafkaFlags
+	mysqlFlags
+	Node   string `placeholder:"NAME" help:"What this node is called in /api/info and in logs. Default: the host's name and the address."`
+	NoSink bool   `help:"Do not write what is in Kafka to MySQL in this process: 'hubbub sink' processes do."`
+
 	Loops     int           `default:"0" placeholder:"N" help:"Event loops; 0 stands for one a CPU. Default: ${default}."`
 	MaxConns  int           `default:"0" placeholder:"N" help:"Connections at once; above it new ones are answered 503. 0 stands for what the limit of open files allows. Default: ${default}."`
 	MaxSize   int           `default:"65536" placeholder:"BYTES" help:"Largest frame or message of a client, in bytes. Default: ${default}."`
@@ -61,6 +67,9 @@ func (c *serveCmd) Validate() error {
 	}
 	if c.Data == "" {
 		return errors.New("--data is empty")
+	}
+	if err := c.validateBackends(); err != nil {
+		return err
 	}
 	if c.Loops < 0 || c.Loops > 64 {
 		return fmt.Errorf("--loops %d is not between 0 and 64", c.Loops)
@@ -105,6 +114,26 @@ func (c *serveCmd) Validate() error {
 	}
 	if c.DebugAddr != "" && !loopback(c.DebugAddr) {
 		return fmt.Errorf("--debug-addr %q is not a loopback address with a port", c.DebugAddr)
+	}
+	return nil
+}
+
+// validateBackends reports settings of the other servers that do not fit
+// together.
+func (c *serveCmd) validateBackends() error {
+	if _, err := c.redisConfig(); err != nil {
+		return err
+	}
+	if err := errors.Join(c.kafkaFlags.Validate(), c.mysqlFlags.Validate()); err != nil {
+		return err
+	}
+	switch {
+	case c.Redis != "" && c.MySQL == "":
+		return errors.New("--redis needs --mysql: nodes that share rooms share their history")
+	case len(c.Kafka) > 0 && c.Redis == "":
+		return errors.New("--kafka needs --redis, which gives messages their order first")
+	case c.NoSink && len(c.Kafka) == 0:
+		return errors.New("--no-sink means something with --kafka alone")
 	}
 	return nil
 }

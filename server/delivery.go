@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"go.uber.org/zap"
@@ -20,10 +21,10 @@ type delivery interface {
 	sessions.Relay // what is published; not before Attach
 	sessions.Store // what is not in memory any more
 
-	Source() fanout.Source // of the hub's rooms
-	Attach(*fanout.Hub)    // begin to deliver
-	Ready() error          // why nothing can be published right now
-	Queue() metrics.Queue  // what is on its way to being durable
+	Source() fanout.Source       // of the hub's rooms
+	Attach(*fanout.Hub)          // begin to deliver
+	Ready(context.Context) error // why nothing can be published right now
+	Queue() metrics.Queue        // what is on its way to being durable
 
 	// Drain stores what was accepted, or gives up when ctx ends. Nothing is
 	// published after it.
@@ -31,6 +32,49 @@ type delivery interface {
 	// Close releases everything; the hub is not used any more.
 	Close() error
 }
+
+// newDelivery makes what the settings name.
+func (n *Node) newDelivery() (delivery, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	defer cancel()
+	switch {
+	case n.cfg.Redis != "":
+		c, err := n.newCluster(ctx)
+		if err != nil {
+			return nil, err // not c: a nil pointer in an interface is not nil
+		}
+		return c, nil
+	case n.cfg.MySQL != "":
+		store, err := n.openMySQL(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return newAlone(store.Store, n.reads, n.log, n.committed), nil
+	}
+	store, err := sink.OpenSQLite(n.cfg.Data, n.cfg.Sync)
+	if err != nil {
+		return nil, err
+	}
+	return newAlone(store, n.reads, n.log, n.committed), nil
+}
+
+// startTimeout is how long the parts of a cluster may take to answer at first.
+const startTimeout = 20 * time.Second
+
+func (n *Node) openMySQL(ctx context.Context) (*sink.MySQL, error) {
+	cfg, err := n.cfg.mysqlConfig()
+	if err != nil {
+		return nil, err
+	}
+	store, err := sink.OpenMySQL(ctx, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("--mysql: %w", err)
+	}
+	return store, nil
+}
+
+// committed counts a transaction of the store.
+func (n *Node) committed(records int, took time.Duration) { n.metrics.Committed(records, took) }
 
 // alone is the delivery of one node: it gives offsets itself, and its store
 // makes messages durable.
@@ -55,9 +99,9 @@ func newAlone(store *sink.Store, reads fanout.Reads, log *zap.Logger, committed 
 	return a
 }
 
-func (a *alone) Source() fanout.Source  { return a.rooms }
-func (a *alone) Attach(hub *fanout.Hub) { a.local = fanout.NewLocal(hub, a.rooms, a.direct) }
-func (a *alone) Ready() error           { return nil }
+func (a *alone) Source() fanout.Source       { return a.rooms }
+func (a *alone) Attach(hub *fanout.Hub)      { a.local = fanout.NewLocal(hub, a.rooms, a.direct) }
+func (a *alone) Ready(context.Context) error { return nil }
 
 func (a *alone) Publish(m *schema.Message, done func(error)) error { return a.local.Publish(m, done) }
 

@@ -20,7 +20,8 @@ import (
 type options struct {
 	serveCmd
 	sessions func(*sessions.Config)
-	failing  bool // the test makes the node log errors
+	failing  bool    // the test makes the node log errors
+	shared   *ledger // of several nodes on one store; somebody else checks it
 }
 
 // harness is a real node on a port and a directory of its own. Its clean-up
@@ -48,10 +49,15 @@ func start(t testing.TB, settings ...func(*options)) *harness {
 	for _, set := range settings {
 		set(&h.opt)
 	}
+	if h.opt.shared != nil {
+		h.ledger = h.opt.shared
+	}
 	h.run()
 	t.Cleanup(func() {
 		h.stop()
-		h.ledger.check(t, h.opt.Data)
+		if h.opt.shared == nil {
+			h.ledger.checkDir(t, h.opt.Data)
+		}
 	})
 	return h
 }

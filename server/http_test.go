@@ -290,7 +290,7 @@ func TestInUse(t *testing.T) {
 	if code := first.stop(); code != 0 {
 		t.Errorf("the first ended with exit code %d: %s", code, first.stderr.Bytes())
 	}
-	l.check(t, dir)
+	l.checkDir(t, dir)
 }
 
 // A node that is full says so, and takes the next one when there is room.

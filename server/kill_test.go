@@ -21,7 +21,7 @@ func TestKill9(t *testing.T) {
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
 	dir, l := t.TempDir(), newLedger()
-	t.Cleanup(func() { l.check(t, dir) })
+	t.Cleanup(func() { l.checkDir(t, dir) })
 	epoch := ""
 	for round := range 5 {
 		p := startChild(t, dir)

@@ -86,14 +86,20 @@ func (l *ledger) count(room string) (n int) {
 	return n
 }
 
-// check compares the ledger with the store in dir, which nobody has open.
-func (l *ledger) check(t testing.TB, dir string) {
+// checkDir compares the ledger with the store in dir, which nobody has open.
+func (l *ledger) checkDir(t testing.TB, dir string) {
 	t.Helper()
 	store, err := sink.OpenSQLite(dir, sink.SyncNormal)
 	if err != nil {
 		t.Errorf("open the store again: %v", err)
 		return
 	}
+	l.check(t, store)
+}
+
+// check compares the ledger with a store, and closes it.
+func (l *ledger) check(t testing.TB, store *sink.Store) {
+	t.Helper()
 	defer func() {
 		if err := store.Close(); err != nil {
 			t.Error(err)

@@ -131,25 +131,23 @@ func (n *Node) sessionsConfig() (c sessions.Config, err error) {
 }
 
 func (n *Node) apiConfig(policy *channels.Namespaces) api.Config {
+	return api.Config{
+		Keys: n.cfg.APIKeys, Sessions: n.sessions, Hub: n.hub, Relay: n.delivery, Store: n.delivery, Reads: n.reads,
+		Policy: policy, Log: n.log, Version: version, MaxData: n.cfg.MaxSize,
+		Name: n.name(),
+	}
+}
+
+// name is what the node is called.
+func (n *Node) name() string {
+	if n.cfg.Node != "" {
+		return n.cfg.Node
+	}
 	host, err := os.Hostname()
 	if err != nil {
 		host = "hubbub"
 	}
-	return api.Config{
-		Keys: n.cfg.APIKeys, Sessions: n.sessions, Hub: n.hub, Relay: n.delivery, Store: n.delivery, Reads: n.reads,
-		Policy: policy, Log: n.log, Version: version, MaxData: n.cfg.MaxSize,
-		Name: fmt.Sprintf("%s %v", host, n.engine.Addr()),
-	}
-}
-
-// newDelivery makes what the settings name.
-func (n *Node) newDelivery() (delivery, error) {
-	committed := func(records int, took time.Duration) { n.metrics.Committed(records, took) }
-	store, err := sink.OpenSQLite(n.cfg.Data, n.cfg.Sync)
-	if err != nil {
-		return nil, err
-	}
-	return newAlone(store, n.reads, n.log, committed), nil
+	return fmt.Sprintf("%s %v", host, n.engine.Addr())
 }
 
 func (n *Node) engineConfig() (c netpoll.Config, err error) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"io"
 	"net/http"
 	"net/http/pprof"
@@ -50,12 +51,18 @@ func (n *Node) newWeb() *http.Server {
 		mux.HandleFunc(echoPath, n.handBack)
 	}
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "alive") })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if n.ready.Load() {
-			answer(w, http.StatusOK, "ready")
-		} else {
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
+		if !n.ready.Load() {
 			answer(w, http.StatusServiceUnavailable, "starting or draining")
+			return
 		}
+		ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
+		defer cancel()
+		if err := n.delivery.Ready(ctx); err != nil {
+			answer(w, http.StatusServiceUnavailable, err.Error())
+			return
+		}
+		answer(w, http.StatusOK, "ready")
 	})
 	return &http.Server{
 		Handler:           mux,
