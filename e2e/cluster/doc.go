@@ -3,6 +3,7 @@
 // real Redis, Kafka and MariaDB, while parts of it are killed and started again.
 // There is nothing here but tests.
 //
-// HUBBUB_BIN names the binary; without it the tests build one. What internal/backends
+// HUBBUB_BIN names the server, which has the load generator beside it; without it the tests
+// build both. What internal/backends
 // cannot start is left out, with a line that says so.
 package cluster

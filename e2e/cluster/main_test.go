@@ -9,26 +9,25 @@ import (
 	"go.uber.org/goleak"
 )
 
-// binary is the server under test, see the package comment.
-var binary string
+// The programs under test: the server and the load generator, see the package
+// comment.
+var binary, loadgen string
+
+// root is the top of the source tree, as tests see it.
+var root = filepath.Join("..", "..")
 
 func TestMain(m *testing.M) { os.Exit(runTests(m)) }
 
 func runTests(m *testing.M) int {
-	binary = os.Getenv("HUBBUB_BIN")
-	if binary == "" {
+	if binary = os.Getenv("HUBBUB_BIN"); binary != "" {
+		loadgen = filepath.Join(filepath.Dir(binary), "loadgen")
+	} else {
 		dir, err := os.MkdirTemp("", "hubbub-cluster-")
 		if err != nil {
 			panic(err)
 		}
 		defer os.RemoveAll(dir)
-		binary = filepath.Join(dir, "hubbub")
-		build := exec.Command("go", "build", "-o", binary, "./server")
-		build.Dir = root
-		build.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := build.CombinedOutput(); err != nil {
-			panic(string(out))
-		}
+		binary, loadgen = build(dir, "server"), build(dir, "loadgen")
 	}
 	code := m.Run()
 	if code == 0 {
@@ -40,5 +39,13 @@ func runTests(m *testing.M) int {
 	return code
 }
 
-// root is the top of the source tree, as tests see it.
-var root = filepath.Join("..", "..")
+func build(dir, name string) (path string) {
+	path = filepath.Join(dir, name)
+	cmd := exec.Command("go", "build", "-o", path, "./"+name)
+	cmd.Dir = root
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		panic(string(out))
+	}
+	return path
+}

@@ -31,13 +31,20 @@ type node struct {
 // apiKey opens every node's server API.
 const apiKey = "an-api-key-of-tests"
 
-// startNode runs a node that believes nginx, and returns when it is ready.
+// startNode runs a node alone, and returns when it is ready.
 func startNode(t testing.TB, args ...string) *node {
+	t.Helper()
+	return startNodeWith(t, nil, args...)
+}
+
+// startNodeWith runs a node that believes nginx, with settings as NAME=VALUE
+// and as arguments.
+func startNodeWith(t testing.TB, env []string, args ...string) *node {
 	t.Helper()
 	n := &node{t: t, addr: backends.Addr(t)}
 	args = append([]string{"serve", "--addr=" + n.addr, "--data=" + t.TempDir(), "--drain=1s",
 		"--trusted-proxies=127.0.0.0/8", "--sync=normal"}, args...)
-	n.Process = backends.Run(t, "node", binary, args, []string{"HUBBUB_API_KEY=" + apiKey}, func() error {
+	n.Process = backends.Run(t, "node", binary, args, append(env, "HUBBUB_API_KEY="+apiKey), func() error {
 		resp, err := httpClient.Get("http://" + n.addr + "/readyz")
 		if err != nil {
 			return err

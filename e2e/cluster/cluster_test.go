@@ -1,0 +1,61 @@
+package cluster
+
+import (
+	"fmt"
+	"os/exec"
+	"testing"
+
+	"github.com/hubbub-chat/hubbub/internal/backends"
+)
+
+// cluster is three nodes behind nginx, on servers of the test's own.
+type cluster struct {
+	redis *backends.RedisServer
+	mysql *backends.MySQLServer
+	nodes []*node
+	front *front
+	env   []string // settings of nodes and writers
+}
+
+// startDirect starts a cluster without Kafka, whose nodes write to MySQL.
+func startDirect(t testing.TB) *cluster {
+	t.Helper()
+	c := startServers(t)
+	c.startNodes(t)
+	return c
+}
+
+func startServers(t testing.TB) *cluster {
+	t.Helper()
+	c := &cluster{
+		// As `make services` runs it: it keeps what it was told when it is restarted.
+		redis: backends.OwnRedis(t, "--appendonly", "yes"),
+		mysql: backends.OwnMySQL(t),
+	}
+	c.env = []string{"HUBBUB_REDIS=redis://" + c.redis.Addr, "HUBBUB_MYSQL=" + c.mysql.DSN}
+	migrate := exec.Command(binary, "migrate")
+	migrate.Env = append(migrate.Environ(), c.env...)
+	if out, err := migrate.CombinedOutput(); err != nil {
+		t.Fatalf("migrate: %v: %s", err, out)
+	}
+	return c
+}
+
+func (c *cluster) startNodes(t testing.TB, args ...string) {
+	t.Helper()
+	var addrs []string
+	for i := range 3 {
+		n := startNodeWith(t, c.env, append(args, fmt.Sprintf("--node=node%d", i+1))...)
+		c.nodes = append(c.nodes, n)
+		addrs = append(addrs, n.addr)
+	}
+	c.front = startFront(t, site{nodes: addrs})
+}
+
+// connections is the number of those that the nodes have.
+func (c *cluster) connections() (n int) {
+	for _, node := range c.nodes {
+		n += int(node.metric("hubbub_connections"))
+	}
+	return n
+}

@@ -1,0 +1,71 @@
+package cluster
+
+import (
+	"fmt"
+	"testing"
+	"time"
+)
+
+// TestDirectRun: clients on three nodes see one order in each of 100 rooms, and the
+// database has what was acknowledged, each once. There is no Kafka.
+func TestDirectRun(t *testing.T) { quietRun(t, startDirect(t)) }
+
+func quietRun(t *testing.T, c *cluster) {
+	l := startLoad(t, c, 600, "--rooms=100", "--rate=1000", "--warmup=2s", "--duration=15s", "--drain=20s", "--no-reconnect")
+	for i, n := range c.nodes {
+		if got := n.metric("hubbub_connections"); got < 100 {
+			t.Errorf("node %d has %v of 600 connections", i+1, got)
+		}
+	}
+	v := l.wait()
+	v.exact(t)
+	for _, f := range v.Faults {
+		t.Error(f)
+	}
+	if v.Check.Acked != 17_000 || v.Rows.Messages != v.Check.Acked {
+		t.Errorf("of 17000 messages %d were acknowledged, and the database has %d", v.Check.Acked, v.Rows.Messages)
+	}
+}
+
+// fault is something that goes wrong, and is mended.
+type fault struct {
+	what string
+	run  func()
+}
+
+// TestDirectFaults: the same while one part after the other fails. Publishes may
+// be refused meanwhile; nothing else may be noticed.
+func TestDirectFaults(t *testing.T) {
+	c := startDirect(t)
+	faultyRun(t, c,
+		fault{"restart of a node", c.nodes[0].Restart},
+		fault{"kill -9 of a node", func() { c.nodes[1].Kill9(); time.Sleep(time.Second); c.nodes[1].Start() }},
+		fault{"restart of Redis", c.redis.Restart},
+		fault{"restart of MariaDB", c.mysql.Restart},
+	)
+}
+
+func faultyRun(t *testing.T, c *cluster, faults ...fault) {
+	const before, apart = 4, 8 // seconds
+	seconds := before + apart*len(faults) + 4
+	l := startLoad(t, c, 600, "--rooms=100", "--rate=1000", "--warmup=0s", fmt.Sprintf("--duration=%ds", seconds), "--drain=30s",
+		"--history-wait=40s", "--reconnect", "--reconnect-max=2s")
+	began := time.Now()
+	for i, f := range faults {
+		time.Sleep(time.Until(began.Add(time.Duration(before+i*apart) * time.Second)))
+		from := time.Since(began)
+		f.run()
+		t.Logf("%.1f s to %.1f s: %s", from.Seconds(), time.Since(began).Seconds(), f.what)
+	}
+	if l.over() || time.Since(began) > time.Duration(seconds)*time.Second {
+		t.Error("the last fault came after the last message")
+	}
+	v := l.wait()
+	v.exact(t)
+	if v.Check.Acked < 1000*seconds/2 {
+		t.Errorf("of %d messages %d were acknowledged", v.Check.Sent, v.Check.Acked)
+	}
+	if v.Connections.Rejoined < 200 {
+		t.Errorf("two nodes with some 200 clients each went, and %d came back", v.Connections.Rejoined)
+	}
+}
