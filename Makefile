@@ -9,7 +9,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 PACKAGES    := ./schema/... ./netpoll/... ./fanout/... ./sink/... ./server/... ./loadgen/...
 FUZZTIME    ?= 5s
 
-.PHONY: help run build check test prerequisites race fuzz backends e2e bench autobahn services services-down cluster cluster-down clean
+.PHONY: help run build check test prerequisites race fuzz backends e2e bench autobahn services services-down cluster cluster-down licenses vulncheck clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -27,6 +27,7 @@ check: ## the fast inner loop: format, vet, staticcheck, unit tests; needs Go al
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$unformatted" ] || { echo "gofmt: $$unformatted"; exit 1; }
 	$(GO) vet ./...
 	$(GO) run $(STATICCHECK) ./...
+	GO=$(GO) ./scripts/licenses --check
 	$(GO) test $(TESTFLAGS) -timeout 300s $(PACKAGES)
 
 test: TESTFLAGS = -count=1
@@ -68,6 +69,12 @@ cluster-down: ## stop nodes, writers and services
 
 autobahn: build ## the Autobahn conformance suite against /echo, where it can be had
 	./scripts/autobahn
+
+licenses: ## docs/licenses.md: what the binaries are made of
+	GO=$(GO) ./scripts/licenses
+
+vulncheck: ## govulncheck, where its database can be reached
+	GO=$(GO) ./scripts/vulncheck
 
 clean:
 	rm -rf bin
