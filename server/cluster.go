@@ -22,6 +22,7 @@ import (
 type redisFlags struct {
 	Redis       string `placeholder:"URL" help:"Redis 7 or later, which orders messages and brings them to all nodes: redis://[user:password@]host:port, rediss:// for TLS, ?addr=host:port for further nodes, ?master_set=NAME for Sentinels; or file:PATH of a file that says so. Empty: this node is alone."`
 	RedisCA     string `name:"redis-ca" placeholder:"FILE" help:"PEM file with the authorities that sign the certificates of Redis. Empty: the system's."`
+	RoomRate    int    `default:"1000" placeholder:"N" help:"With --redis: messages a second that this node takes for one room, which is one key and one partition; above it 111. 0: no limit. Default: ${default}."`
 	RedisPrefix string `default:"hubbub" placeholder:"NAME" help:"What every key and channel in Redis begins with. Default: ${default}."`
 }
 
@@ -78,7 +79,7 @@ type cluster struct {
 	relay  *redis.Relay
 	store  *sink.MySQL
 	log    durableLog
-	queue  func() metrics.Queue
+	budget func() sink.BudgetStats // of the log
 }
 
 // newCluster connects what the settings name. On an error nothing stays open.
@@ -103,7 +104,7 @@ func (n *Node) newCluster(ctx context.Context) (_ *cluster, err error) {
 	if err != nil {
 		return nil, err
 	}
-	c.relay = redis.New(redis.Config{Client: c.client, Log: c.log, Store: c.store, Logger: n.log})
+	c.relay = redis.New(redis.Config{Client: c.client, Log: c.log, Store: c.store, Logger: n.log, RoomRate: n.cfg.RoomRate})
 	c.History = redis.NewHistory(c.relay)
 	return c, nil
 }
@@ -121,7 +122,7 @@ func (c *cluster) openKafka(ctx context.Context, n *Node) error {
 		return fmt.Errorf("--kafka: %w", err)
 	}
 	c.log = p
-	c.queue = func() metrics.Queue { return queueOf(p.Stats().BudgetStats) }
+	c.budget = func() sink.BudgetStats { return p.Stats().BudgetStats }
 	return nil
 }
 
@@ -136,16 +137,23 @@ func (c *cluster) openDirect(n *Node) {
 		Observe: n.committed,
 	})
 	c.log = l
-	c.queue = func() metrics.Queue { return queueOf(l.Stats().BudgetStats) }
-}
-
-func queueOf(s sink.BudgetStats) metrics.Queue {
-	return metrics.Queue{Records: s.Records, Bytes: s.Bytes, Refused: s.Refused}
+	c.budget = func() sink.BudgetStats { return l.Stats().BudgetStats }
 }
 
 func (c *cluster) Source() fanout.Source  { return c.relay.Source() }
 func (c *cluster) Attach(hub *fanout.Hub) { c.relay.Start(hub) }
-func (c *cluster) Queue() metrics.Queue   { return c.queue() }
+
+func (c *cluster) Queue() metrics.Queue {
+	s := c.budget()
+	return metrics.Queue{Records: s.Records, Bytes: s.Bytes, Refused: s.Refused}
+}
+
+// counts is for metrics.
+func (c *cluster) counts() metrics.Cluster {
+	m := metrics.Cluster{Redis: c.relay.Stats(), Connected: c.relay.Connected(), Oldest: c.budget().Oldest.Seconds()}
+	m.Streamed, m.Stored = c.Asked()
+	return m
+}
 
 func (c *cluster) Publish(m *schema.Message, done func(error)) error { return c.relay.Publish(m, done) }
 

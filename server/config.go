@@ -92,7 +92,7 @@ func (c *serveCmd) Validate() error {
 	for _, n := range []struct {
 		name  string
 		value int
-	}{{"--conns-per-ip", c.ConnsPerIP}, {"--conns-per-user", c.ConnsPerUser}, {"--max-handshakes", c.MaxHandshakes}, {"--handshake-rate", c.HandshakeRate}, {"--rate", c.Rate}} {
+	}{{"--conns-per-ip", c.ConnsPerIP}, {"--conns-per-user", c.ConnsPerUser}, {"--max-handshakes", c.MaxHandshakes}, {"--handshake-rate", c.HandshakeRate}, {"--rate", c.Rate}, {"--room-rate", c.RoomRate}} {
 		if n.value < 0 || n.value > 1e9 {
 			return fmt.Errorf("%s %d is not between 0 and 1000000000", n.name, n.value)
 		}

@@ -82,13 +82,17 @@ func NewNode(cfg serveCmd, log *zap.Logger) (_ *Node, err error) {
 	}
 	n.hub = fanout.NewHub(fanout.Config{}, n.delivery.Source(), loops)
 	n.delivery.Attach(n.hub)
-	n.metrics = metrics.New(metrics.Sources{
+	sources := metrics.Sources{
 		Net:      n.engine.Stats,
 		Conns:    n.engine.Conns,
 		Sessions: func() int { return n.sessions.Connected() },
 		Hub:      n.hub.Stats,
 		Queue:    n.delivery.Queue,
-	}, version)
+	}
+	if c, ok := n.delivery.(*cluster); ok {
+		sources.Cluster = c.counts
+	}
+	n.metrics = metrics.New(sources, version)
 	sc, err := n.sessionsConfig()
 	if err != nil {
 		return nil, err

@@ -20,6 +20,7 @@ func (r *Relay) confirmAll() {
 			return
 		case <-tick.C:
 			r.tellConfirmed()
+			r.outbox.dropRested()
 		}
 	}
 }

@@ -20,6 +20,8 @@ import (
 // order however many workers there are, and under load many messages share a
 // call. Rooms that have something wait in ready, in turn.
 type outbox struct {
+	interval time.Duration // between two messages of a room at its rate, 0 for no limit; immutable
+
 	mu       sync.Mutex
 	more     *sync.Cond // something is ready, or it is over
 	rooms    map[string]*sender
@@ -27,6 +29,7 @@ type outbox struct {
 	queued   int                  // messages in queues or under way
 	open     int                  // messages minted and not confirmed
 	confirms map[*sender]struct{} // whose confirmations Redis has yet to hear of
+	resting  map[*sender]struct{} // empty, but too busy to be forgotten
 	closed   bool                 // nothing more is accepted
 	given    bool                 // nor waited for
 }
@@ -39,6 +42,10 @@ type sender struct {
 	floor     int64    // the last offset that the store has, -1 when nobody has looked
 	open      []uint64 // minted and not confirmed, ascending
 	confirmed uint64   // the highest that is
+
+	// When the messages accepted so far would all have been sent at the room's
+	// rate (GCRA's theoretical arrival time).
+	spent time.Time
 }
 
 // entry is a message on its way.
@@ -64,10 +71,14 @@ const (
 	roomQueue     = 1024                    // messages of a room that may wait
 	patience      = 1500 * time.Millisecond // for Redis to become ready again
 	retryAfter    = 50 * time.Millisecond
+	burst         = time.Second // of a room's rate that may come at once
 )
 
-func newOutbox() *outbox {
-	o := &outbox{rooms: make(map[string]*sender), confirms: make(map[*sender]struct{})}
+func newOutbox(rate int) *outbox {
+	o := &outbox{rooms: make(map[string]*sender), confirms: make(map[*sender]struct{}), resting: make(map[*sender]struct{})}
+	if rate > 0 {
+		o.interval = time.Second / time.Duration(rate)
+	}
 	o.more = sync.NewCond(&o.mu)
 	return o
 }
@@ -82,13 +93,23 @@ func (o *outbox) room(name string) *sender {
 	return s
 }
 
-// add accepts an entry, or returns false when too many wait.
+// add accepts an entry, or returns false when too many wait or the room is too
+// busy.
 func (o *outbox) add(e entry) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	s := o.room(e.message.Room)
 	if o.closed || len(s.queue) >= roomQueue {
 		return false
+	}
+	if o.interval > 0 {
+		if s.spent.Before(e.at) {
+			s.spent = e.at
+		}
+		if s.spent.Sub(e.at) > burst {
+			return false
+		}
+		s.spent = s.spent.Add(o.interval)
 	}
 	s.queue = append(s.queue, e)
 	o.queued++
@@ -153,8 +174,25 @@ func (o *outbox) finish(p parcel, again []entry) {
 
 // drop forgets a room that has nothing in it. Called with mu held.
 func (o *outbox) drop(s *sender) {
-	if _, confirms := o.confirms[s]; !s.underWay && len(s.queue) == 0 && len(s.open) == 0 && !confirms {
-		delete(o.rooms, s.room)
+	if _, confirms := o.confirms[s]; s.underWay || len(s.queue) > 0 || len(s.open) > 0 || confirms {
+		return
+	}
+	if time.Until(s.spent) > 0 {
+		o.resting[s] = struct{}{} // or its burst would be given to it anew
+		return
+	}
+	delete(o.rooms, s.room)
+}
+
+// dropRested forgets rooms whose burst is paid for.
+func (o *outbox) dropRested() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for s := range o.resting {
+		if time.Until(s.spent) <= 0 {
+			delete(o.resting, s)
+			o.drop(s)
+		}
 	}
 }
 

@@ -45,6 +45,7 @@ type Config struct {
 	Store  Store
 	Logger *zap.Logger
 
+	RoomRate int           // messages a second that this node takes for one room; 0: no limit
 	Keep     int           // messages of a room that the stream keeps at least; default 100
 	KeepTime time.Duration // and for how long; default 60 s
 	Idle     time.Duration // after which a room is forgotten in Redis; default 24 h
@@ -52,7 +53,8 @@ type Config struct {
 	Sweep    time.Duration // between two looks at rooms in use; default 10 s
 }
 
-// ErrUnavailable says that Redis does not answer. It is temporary.
+// ErrUnavailable says that Redis does not answer, or that a room is too busy.
+// It is temporary.
 var ErrUnavailable = errors.New("no answer from Redis")
 
 // Relay orders messages by Redis and delivers what any node has published.
@@ -110,7 +112,7 @@ func New(cfg Config) *Relay {
 		syncs: newQueue[*link](0), events: newQueue[publication](maxEvents),
 	}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
-	r.outbox = newOutbox()
+	r.outbox = newOutbox(cfg.RoomRate)
 	r.asides = make(chan struct{}, 64)
 	r.feeds = newFeeds(r)
 	r.heals.at = make(map[string]time.Time)

@@ -316,3 +316,28 @@ func TestRedisRestarts(t *testing.T) {
 	w.eventually("the store has what was delivered", func() bool { return len(w.stored("lobby")) == len(la.data()) })
 	w.checkLinks("lobby")
 }
+
+// A room has a rate and a burst; another room has its own.
+func TestRoomRate(t *testing.T) {
+	w := newWorld(t, "redis://"+backends.Redis(t).Addr)
+	w.cfg.RoomRate = 50
+	a := w.node()
+	taken := 0
+	for i := range 200 {
+		if a.publish(message("busy", fmt.Sprint(i))) == nil {
+			taken++
+		}
+	}
+	if taken < 50 || taken > 150 { // a burst of 50, and what the time allows
+		t.Errorf("%d of 200 messages were taken at once", taken)
+	}
+	if err := a.publish(message("quiet", `1`)); err != nil {
+		t.Errorf("another room: %v", err)
+	}
+	w.eventually("the room takes messages again", func() bool { return a.publish(message("busy", `"again"`)) == nil })
+	w.eventually("the outbox is empty", func() bool {
+		a.relay.outbox.mu.Lock()
+		defer a.relay.outbox.mu.Unlock()
+		return len(a.relay.outbox.rooms)+len(a.relay.outbox.resting) == 0
+	})
+}

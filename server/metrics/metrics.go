@@ -23,6 +23,7 @@ type Sources struct {
 	Sessions func() int // connected clients
 	Hub      func() fanout.Stats
 	Queue    func() Queue
+	Cluster  func() Cluster // nil for a node alone
 }
 
 // Queue is what has been accepted and is not durable yet.
@@ -75,6 +76,9 @@ func New(src Sources, version string) *Metrics {
 	info.Set(1)
 	m.registry.MustRegister(m.publishAck, m.commitBatch, m.commitLatency, m.refused, m.errors, m.closes, info,
 		newReader(src), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	if src.Cluster != nil {
+		m.registry.MustRegister(newClusterReader(src.Cluster))
+	}
 	return m
 }
 
