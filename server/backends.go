@@ -37,8 +37,8 @@ type mysqlFlags struct {
 	MySQLConns int    `name:"mysql-conns" env:"HUBBUB_MYSQL_CONNS" default:"4" placeholder:"N" help:"Reads of the database at once; two more connections write. Default: ${default}."`
 }
 
-// topicName is what Kafka allows, and leaves room for ".dead".
-var topicName = regexp.MustCompile(`^[a-zA-Z0-9._-]{1,240}$`)
+// topicName is what Kafka allows, and leaves room for what is added to it.
+var topicName = regexp.MustCompile(`^[a-zA-Z0-9._-]{1,230}$`)
 
 // Validate reports the first value that cannot be meant.
 func (f *kafkaFlags) Validate() error {
@@ -58,7 +58,7 @@ func (f *kafkaFlags) kafkaConfig() (c kafka.Config, err error) {
 	}
 	switch {
 	case !topicName.MatchString(f.KafkaTopic):
-		return c, fmt.Errorf("--kafka-topic %q is not 1 to 240 of letters, digits, '.', '_' and '-'", f.KafkaTopic)
+		return c, fmt.Errorf("--kafka-topic %q is not 1 to 230 of letters, digits, '.', '_' and '-'", f.KafkaTopic)
 	case f.KafkaPartitions < 1 || f.KafkaPartitions > 10_000:
 		return c, fmt.Errorf("--kafka-partitions %d is not between 1 and 10000", f.KafkaPartitions)
 	case f.KafkaReplication < 1 || f.KafkaReplication > 100:

@@ -78,7 +78,8 @@ func newCommitter(w *writer) *committer {
 // Commit stores all of c in one transaction, or returns an error and, unless
 // that is ErrUnavailable, stores nothing. It returns those of c.Links that
 // nobody has stored; for each there is now a tombstone and a Repair that is
-// owed. The errors are ErrFenced and those of Append.
+// owed. The errors are ErrFenced and those of Append. The lists of c may be in
+// another order after it.
 func (m *MySQL) Commit(ctx context.Context, c *Commit) (holes []Repair, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -52,7 +52,8 @@ type Config struct {
 	MaxMessage int
 }
 
-func (c Config) defaults() Config {
+// Defaults returns c with every zero that has a default replaced by it.
+func (c Config) Defaults() Config {
 	if c.Topic == "" {
 		c.Topic = "hubbub.messages"
 	}

@@ -82,7 +82,7 @@ type pending struct {
 // Open connects a producer. It returns one of this package's errors when the
 // settings cannot work, within some seconds.
 func Open(ctx context.Context, cfg Config) (*Producer, error) {
-	cfg = cfg.defaults()
+	cfg = cfg.Defaults()
 	client, maxBytes, err := Dial(ctx, cfg, []string{cfg.Topic},
 		kgo.DefaultProduceTopic(cfg.Topic),
 		kgo.RequiredAcks(kgo.AllISRAcks()),

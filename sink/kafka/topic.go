@@ -31,7 +31,7 @@ const defaultMaxMessage = 1_048_588
 // has answered. The topics named are there then; MaxBytes of them is the most
 // that a batch may have.
 func Dial(ctx context.Context, c Config, topics []string, further ...kgo.Opt) (client *kgo.Client, maxBytes int, err error) {
-	c = c.defaults()
+	c = c.Defaults()
 	opts, err := c.options()
 	if err != nil {
 		return nil, 0, err

@@ -1,0 +1,126 @@
+package writer
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/hubbub-chat/hubbub/schema"
+	"github.com/hubbub-chat/hubbub/sink"
+)
+
+const (
+	repairTimeout = 5 * time.Second
+	maxRepairs    = 256 // in one round
+)
+
+// repair sees to what is owed, a round every RepairEvery. It runs beside the
+// storing of batches, since the relay may take its time.
+func (w *Writer) repair() {
+	for sink.Sleep(w.polling, w.cfg.RepairEvery) {
+		for _, r := range w.due() {
+			if err := w.repairOne(r); err != nil {
+				if w.polling.Err() == nil && !errors.Is(err, sink.ErrUnavailable) {
+					w.cfg.Log.Warn("a repair has to wait", zap.String("room", r.Room), zap.Uint64("offset", r.Seq), zap.Error(err))
+				}
+				break // most likely it is the same with the next
+			}
+		}
+	}
+}
+
+// due returns the oldest repairs, holes before heals: a healed history should
+// have no holes. A hole is one when it has been there for a moment: nodes
+// produce beside each other, so a message may come just after the next one.
+func (w *Writer) due() (list []sink.Repair) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	holes := make(map[string]bool)
+	for l := range w.owed {
+		if l.Seq != 0 {
+			holes[l.Room] = true
+		}
+	}
+	for _, r := range w.owed {
+		if r.Seq == 0 && !holes[r.Room] || r.Seq != 0 && time.Since(r.Since) >= w.cfg.RepairEvery {
+			list = append(list, r)
+		}
+	}
+	slices.SortFunc(list, func(a, b sink.Repair) int { return cmp.Or(a.Since.Compare(b.Since), cmp.Compare(a.Seq, b.Seq)) })
+	return list[:min(len(list), maxRepairs)]
+}
+
+func (w *Writer) repairOne(r sink.Repair) error {
+	ctx, cancel := context.WithTimeout(w.working, repairTimeout)
+	defer cancel()
+	if r.Seq == 0 {
+		return w.heal(ctx, r)
+	}
+	found, err := w.find(ctx, r)
+	switch {
+	case err == nil && len(found) > 0 && found[len(found)-1].Offset == r.Seq:
+		w.counts.repaired.Add(1)
+		return w.settle(ctx, r, found)
+	case time.Since(r.Since) < w.cfg.HoleAge:
+		return err
+	}
+	w.counts.tombstones.Add(1)
+	w.cfg.Log.Error("a message is lost: another points at it, and nobody has it",
+		zap.String("room", r.Room), zap.Uint64("offset", r.Seq), zap.Int32("partition", r.ID), zap.NamedError("stream", err))
+	return w.settle(ctx, r, nil)
+}
+
+// heal renews a room's epoch.
+func (w *Writer) heal(ctx context.Context, r sink.Repair) error {
+	if w.cfg.Stream != nil {
+		if err := w.cfg.Stream.Healed(ctx, r.Room, r.Epoch); err != nil {
+			return err
+		}
+		w.counts.heals.Add(1)
+	}
+	return w.settle(ctx, r, nil)
+}
+
+// find asks the stream for the message that is missing, and those that may be
+// missing before it.
+func (w *Writer) find(ctx context.Context, r sink.Repair) ([]*schema.Message, error) {
+	if w.cfg.Stream == nil {
+		return nil, nil
+	}
+	below, err := w.cfg.Store.Below(ctx, r.Room, r.Seq)
+	if err != nil {
+		return nil, err
+	}
+	return w.cfg.Stream.Range(ctx, r.Room, below, r.Seq)
+}
+
+// settle stores what was found and forgets the repair. What was found may
+// point at something that is missing in turn.
+func (w *Writer) settle(ctx context.Context, r sink.Repair, found []*schema.Message) error {
+	c := sink.Commit{Messages: found, Done: []sink.Repair{r}}
+	here := make(map[uint64]bool, len(found))
+	for _, m := range found {
+		if m.Prev != 0 && !here[m.Prev] {
+			c.Links = append(c.Links, sink.Link{Partition: r.Partition, Room: r.Room, Seq: m.Prev})
+		}
+		here[m.Offset] = true
+	}
+	holes, err := w.cfg.Store.Commit(ctx, &c)
+	if err != nil {
+		return err
+	}
+	w.counts.holes.Add(uint64(len(holes)))
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.owed[r.Link] == r {
+		delete(w.owed, r.Link)
+	}
+	if _, ours := w.parts[r.ID]; ours {
+		w.note(holes, nil, nil)
+	}
+	return nil
+}

@@ -1,0 +1,361 @@
+package writer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"go.uber.org/zap"
+
+	"github.com/hubbub-chat/hubbub/sink"
+	"github.com/hubbub-chat/hubbub/sink/kafka"
+)
+
+const (
+	// patience is how long a session bears that nothing can be stored before
+	// it leaves the group. A restart of the database should fit into it; what
+	// is longer may be this machine's fault, and another writer may do better.
+	patience = 10 * time.Second
+
+	// maxKnown bounds the rooms whose last stored offset is remembered: what
+	// is forgotten costs one more key in a statement.
+	maxKnown = 100_000
+
+	// maxOwed is how many repairs of a partition are in memory. The rest comes
+	// with the next assignment.
+	maxOwed = 10_000
+)
+
+// session is one membership in the group, on one client. Its methods are the
+// storing goroutine's, but for assign and revoke, which the client calls while
+// that one is not between a poll and AllowRebalance.
+type session struct {
+	*Writer
+	client   *kgo.Client
+	topicID  string            // in the database: a topic that is made anew is another one
+	known    map[string]uint64 // by room, an offset that is stored or in the batch
+	batch    batch
+	failures int       // in a row
+	since    time.Time // of the first of them
+}
+
+// problem is what a poll said of a partition.
+type problem struct {
+	partition int32
+	err       error
+}
+
+// turn polls one batch and stores it.
+func (s *session) turn() error {
+	defer s.client.AllowRebalance()
+	s.batch.reset()
+	problems := s.poll(s.polling)
+	linger, cancel := context.WithTimeout(s.polling, s.cfg.Linger)
+	defer cancel()
+	for len(problems) == 0 && !s.batch.empty() && !s.batch.full(s.cfg.BatchRecords) && linger.Err() == nil {
+		problems = s.poll(linger)
+	}
+	if !s.batch.empty() {
+		if err := s.store(); err != nil {
+			return err
+		}
+	}
+	for _, p := range problems {
+		if err := s.solve(p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// poll adds to the batch what there is.
+func (s *session) poll(ctx context.Context) (problems []problem) {
+	fetches := s.client.PollRecords(ctx, s.cfg.MaxBatch)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	fetches.EachPartition(func(f kgo.FetchTopicPartition) {
+		if f.Err != nil {
+			if !errors.Is(f.Err, context.Canceled) && !errors.Is(f.Err, context.DeadlineExceeded) && !errors.Is(f.Err, kgo.ErrClientClosed) {
+				problems = append(problems, problem{f.Partition, f.Err})
+			}
+			return
+		}
+		p := s.parts[f.Partition]
+		if p == nil {
+			return
+		}
+		p.high = max(p.high, f.HighWatermark)
+		for _, r := range f.Records {
+			s.take(p, r)
+		}
+	})
+	return problems
+}
+
+// take reads a record into the batch. It is called with mu.
+func (s *session) take(p *part, r *kgo.Record) {
+	if p.stuck || r.Offset < p.next {
+		return
+	}
+	record, err := kafka.Parse(r.Key, r.Value)
+	switch {
+	case errors.Is(err, kafka.ErrNewer):
+		p.stuck = true
+		s.client.PauseFetchPartitions(map[string][]int32{r.Topic: {r.Partition}})
+		s.cfg.Log.Error("a partition waits for a newer program", zap.Int32("partition", r.Partition), zap.Int64("record", r.Offset), zap.Error(err))
+		return
+	case err != nil:
+		s.batch.dead = append(s.batch.dead, deadLetter{r, err.Error()})
+		s.counts.foreign.Add(1)
+	case record.Message == nil:
+		if s.cfg.Stream != nil {
+			s.batch.commit.Owed = append(s.batch.commit.Owed, sink.Repair{
+				Link: sink.Link{Partition: p.Partition, Room: record.Room}, Epoch: record.Epoch, Since: time.Now(),
+			})
+		}
+	default:
+		m := record.Message
+		s.batch.add(r, m)
+		s.follow(p, m.Room, m.Prev, m.Offset)
+	}
+	s.batch.move(p, r)
+}
+
+// follow notes what has to be there for a message's link to lead somewhere,
+// and whether somebody waits for the message itself.
+func (s *session) follow(p *part, room string, prev, offset uint64) {
+	if prev != 0 && s.known[room] != prev {
+		s.batch.commit.Links = append(s.batch.commit.Links, sink.Link{Partition: p.Partition, Room: room, Seq: prev})
+	}
+	if len(s.known) >= maxKnown {
+		clear(s.known)
+	}
+	s.known[room] = offset
+	if len(s.owed) > 0 {
+		if r, ok := s.owed[sink.Link{Partition: p.Partition, Room: room, Seq: offset}]; ok {
+			s.batch.commit.Done = append(s.batch.commit.Done, r)
+		}
+	}
+}
+
+// solve deals with what a poll said of a partition. An error ends the session.
+func (s *session) solve(p problem) error {
+	var loss *kgo.ErrDataLoss
+	if errors.Is(p.err, kerr.OffsetOutOfRange) || errors.As(p.err, &loss) {
+		return s.outOfRange(p.partition)
+	}
+	s.fail(p.err)
+	s.cfg.Log.Warn("the log cannot be read", zap.Int32("partition", p.partition), zap.Error(p.err))
+	sink.Sleep(s.polling, sink.Backoff(3)) // the client tries again by itself
+	return nil
+}
+
+// outOfRange moves a position that the log does not have. This is a loss, and
+// said loudly; but to stop here would lose more.
+func (s *session) outOfRange(id int32) error {
+	s.mu.Lock()
+	p := s.parts[id]
+	s.mu.Unlock()
+	if p == nil {
+		return nil
+	}
+	start, end, err := bounds(s.working, s.client, s.cfg.Kafka.Topic, id)
+	if err != nil {
+		return s.rewind(err)
+	}
+	to := p.pos
+	switch {
+	case p.pos < start:
+		s.counts.lost.Add(uint64(start - p.pos))
+		s.cfg.Log.Error("the log has dropped records before they were stored",
+			zap.Int32("partition", id), zap.Int64("from", p.pos), zap.Int64("to", start))
+		to = start
+	case p.pos > end:
+		// What came after the log fell back has offsets again that are behind
+		// us. Everything once more is the way that misses none of it.
+		s.cfg.Log.Error("the log has lost records that were stored",
+			zap.Int32("partition", id), zap.Int64("from", end), zap.Int64("to", p.pos))
+		to = start
+	}
+	if _, err := s.cfg.Store.Commit(s.working, &sink.Commit{Moves: []sink.Move{{Partition: p.Partition, From: p.pos, To: to}}}); err != nil {
+		return s.rewind(err)
+	}
+	s.seek(map[int32]int64{id: to})
+	return nil
+}
+
+// store brings the batch to the database, or goes back to where that is.
+func (s *session) store() error {
+	b := &s.batch
+	b.link()
+	start := time.Now()
+	isolated := false
+	for busy := 1; ; busy++ {
+		if err := s.bury(); err != nil {
+			return s.rewind(err)
+		}
+		holes, err := s.cfg.Store.Commit(s.working, &b.commit)
+		switch {
+		case err == nil:
+			s.stored(holes, start)
+			return nil
+		case errors.Is(err, sink.ErrBusy) && busy < 10:
+			sink.Sleep(s.working, sink.Backoff(1))
+			continue
+		case errors.Is(err, sink.ErrData) && !isolated:
+			isolated = true // a second time it is not a message
+			if err = s.isolate(); err == nil {
+				continue
+			}
+		}
+		return s.rewind(err)
+	}
+}
+
+// stored takes note of a batch that is.
+func (s *session) stored(holes []sink.Repair, start time.Time) {
+	b := &s.batch
+	s.failures = 0
+	c := &s.counts
+	c.batches.Add(1)
+	c.stored.Add(uint64(len(b.commit.Messages)))
+	c.holes.Add(uint64(len(holes)))
+	c.delay.Store(int64(time.Since(b.oldest)))
+	if s.cfg.Observe != nil {
+		s.cfg.Observe(len(b.commit.Messages), time.Since(start))
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.failing = nil
+	for _, m := range b.commit.Moves {
+		if p := s.parts[m.ID]; p != nil {
+			p.pos = m.To
+		}
+	}
+	s.note(holes, b.commit.Owed, b.commit.Done)
+}
+
+// note keeps what is owed in memory as it is in the database. It is called
+// with mu.
+func (w *Writer) note(holes, owed, done []sink.Repair) {
+	for _, list := range [][]sink.Repair{holes, owed} {
+		for _, r := range list {
+			w.owed[r.Link] = r
+		}
+	}
+	for _, r := range done {
+		delete(w.owed, r.Link)
+	}
+}
+
+// rewind goes back to the stored positions, whatever has happened. It returns
+// what has happened once that has gone on for too long.
+func (s *session) rewind(cause error) error {
+	if s.working.Err() != nil {
+		return nil
+	}
+	if s.failures++; s.failures == 1 {
+		s.since = time.Now()
+		s.cfg.Log.Warn("a batch was not stored", zap.Error(cause))
+	}
+	s.counts.rewinds.Add(1)
+	if errors.Is(cause, sink.ErrFenced) {
+		s.counts.fenced.Add(1)
+	} else {
+		s.fail(cause)
+	}
+	clear(s.known)
+	for {
+		if time.Since(s.since) > patience || !sink.Sleep(s.working, sink.Backoff(s.failures)) {
+			return cause
+		}
+		to, err := s.positions()
+		if err == nil {
+			s.seek(to)
+			return nil
+		}
+		cause = err
+		s.failures++
+	}
+}
+
+// positions reads those of all partitions.
+func (s *session) positions() (map[int32]int64, error) {
+	s.mu.Lock()
+	list := make(map[int32]sink.Partition, len(s.parts))
+	for id, p := range s.parts {
+		list[id] = p.Partition
+	}
+	s.mu.Unlock()
+	to := make(map[int32]int64, len(list))
+	for id, p := range list {
+		pos, _, err := s.cfg.Store.Position(s.working, p)
+		if err != nil {
+			return nil, err
+		}
+		to[id] = pos
+	}
+	return to, nil
+}
+
+// seek goes on from the positions given.
+func (s *session) seek(to map[int32]int64) {
+	offsets := make(map[int32]kgo.EpochOffset, len(to))
+	s.mu.Lock()
+	for id, pos := range to {
+		if p := s.parts[id]; p != nil {
+			p.pos, p.next = pos, pos
+			offsets[id] = kgo.EpochOffset{Epoch: -1, Offset: pos}
+		}
+	}
+	s.mu.Unlock()
+	s.client.SetOffsets(map[string]map[int32]kgo.EpochOffset{s.cfg.Kafka.Topic: offsets})
+}
+
+// assign is called by the client with partitions that are new here, and says
+// where to begin.
+func (s *session) assign(ctx context.Context, offsets map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for _, list := range offsets {
+		for id := range list {
+			p := &part{Partition: sink.Partition{Topic: s.topicID, ID: id}}
+			pos, _, err := s.cfg.Store.Position(ctx, p.Partition)
+			if err != nil {
+				return nil, err
+			}
+			repairs, err := s.cfg.Store.Repairs(ctx, p.Partition, maxOwed)
+			if err != nil {
+				return nil, err
+			}
+			p.pos, p.next = pos, pos
+			list[id] = kgo.NewOffset().At(pos).WithEpoch(-1)
+			s.mu.Lock()
+			s.parts[id] = p
+			s.note(repairs, nil, nil)
+			s.mu.Unlock()
+		}
+	}
+	return offsets, nil
+}
+
+// revoke is called by the client with partitions that are not ours any more.
+func (s *session) revoke(_ context.Context, _ *kgo.Client, lost map[string][]int32) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, list := range lost {
+		for _, id := range list {
+			delete(s.parts, id)
+			for l := range s.owed {
+				if l.ID == id {
+					delete(s.owed, l)
+				}
+			}
+		}
+	}
+}
+
+var errTopic = fmt.Errorf("the brokers do not know the topic: %w", kafka.ErrNoTopic)
