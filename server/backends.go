@@ -79,6 +79,22 @@ func (f *kafkaFlags) kafkaConfig() (c kafka.Config, err error) {
 	return c, err
 }
 
+// kafkaError names the setting that an error of the brokers is about.
+func kafkaError(err error) error {
+	setting := "--kafka"
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, kafka.ErrLogin):
+		setting = "--kafka-user and --kafka-password-file"
+	case errors.Is(err, kafka.ErrNoTopic):
+		setting = "--kafka-topic"
+	case errors.Is(err, kafka.ErrCreate):
+		setting = "--kafka-topic, --kafka-partitions and --kafka-replication"
+	}
+	return fmt.Errorf("%s: %w", setting, err)
+}
+
 // withoutKafka reports what has no meaning without brokers.
 func (f *kafkaFlags) withoutKafka() error {
 	if f.KafkaTLS || f.KafkaCA != "" || f.KafkaSASL != "" || f.KafkaUser != "" || f.KafkaPasswordFile != "" {

@@ -119,7 +119,7 @@ func (c *cluster) openKafka(ctx context.Context, n *Node) error {
 	cfg.Failed = func(err error) { n.log.Warn("Kafka has refused records; they are produced again", zap.Error(err)) }
 	p, err := kafka.Open(ctx, cfg)
 	if err != nil {
-		return fmt.Errorf("--kafka: %w", err)
+		return kafkaError(err)
 	}
 	c.log = p
 	c.budget = func() sink.BudgetStats { return p.Stats().BudgetStats }

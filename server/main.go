@@ -25,6 +25,7 @@ var version = "dev"
 // cli is the command line. Every flag is also HUBBUB_NAME in the environment.
 type cli struct {
 	Serve   serveCmd         `cmd:"" default:"withargs" help:"Run a node (the default)."`
+	Sink    sinkCmd          `cmd:"" help:"Write what is in Kafka to MySQL."`
 	Migrate migrateCmd       `cmd:"" help:"Bring the tables of a MySQL database up to date."`
 	Token   tokenCmd         `cmd:"" help:"Make a signed token, for trying."`
 	Version kong.VersionFlag `env:"-" help:"Print the version and exit."`

@@ -52,14 +52,8 @@ func New(src Sources, version string) *Metrics {
 			Name: "hubbub_publish_ack_seconds", Help: "From a publish command to its acknowledgement: the message is durable.",
 			Buckets: prometheus.ExponentialBuckets(0.0001, 2, 16),
 		}),
-		commitBatch: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "hubbub_commit_messages", Help: "Messages in one transaction of the store.",
-			Buckets: prometheus.ExponentialBuckets(1, 2, 11),
-		}),
-		commitLatency: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "hubbub_commit_seconds", Help: "How long one transaction of the store took.",
-			Buckets: prometheus.ExponentialBuckets(0.00005, 2, 16),
-		}),
+		commitBatch:   newCommitBatch(),
+		commitLatency: newCommitLatency(),
 		refused: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "hubbub_publish_failed_total", Help: "Publishes that were accepted as valid and not stored: refused, or their commit failed.",
 		}),
@@ -70,16 +64,34 @@ func New(src Sources, version string) *Metrics {
 			Name: "hubbub_closes_total", Help: "WebSocket connections that ended, by close code; 1006 is without a close frame.",
 		}, []string{"code"}),
 	}
-	info := prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "hubbub_build_info", Help: "1, with the version.", ConstLabels: prometheus.Labels{"version": version},
-	})
-	info.Set(1)
-	m.registry.MustRegister(m.publishAck, m.commitBatch, m.commitLatency, m.refused, m.errors, m.closes, info,
+	m.registry.MustRegister(m.publishAck, m.commitBatch, m.commitLatency, m.refused, m.errors, m.closes, newBuildInfo(version),
 		newReader(src), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	if src.Cluster != nil {
 		m.registry.MustRegister(newClusterReader(src.Cluster))
 	}
 	return m
+}
+
+func newCommitBatch() prometheus.Histogram {
+	return prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name: "hubbub_commit_messages", Help: "Messages in one transaction of the store.",
+		Buckets: prometheus.ExponentialBuckets(1, 2, 13),
+	})
+}
+
+func newCommitLatency() prometheus.Histogram {
+	return prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name: "hubbub_commit_seconds", Help: "How long one transaction of the store took.",
+		Buckets: prometheus.ExponentialBuckets(0.00005, 2, 16),
+	})
+}
+
+func newBuildInfo(version string) prometheus.Gauge {
+	info := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "hubbub_build_info", Help: "1, with the version.", ConstLabels: prometheus.Labels{"version": version},
+	})
+	info.Set(1)
+	return info
 }
 
 // Handler serves the scrapes.

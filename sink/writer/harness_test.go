@@ -19,7 +19,6 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
-	"github.com/hubbub-chat/hubbub/internal/backends"
 	"github.com/hubbub-chat/hubbub/schema"
 	"github.com/hubbub-chat/hubbub/sink"
 	"github.com/hubbub-chat/hubbub/sink/kafka"
@@ -253,12 +252,6 @@ func (s *stream) heals() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.healed)
-}
-
-// servers are those of a test.
-func servers(t testing.TB) (broker, dsn string) {
-	t.Helper()
-	return backends.Kafka(t).Addr, backends.MySQL(t).DSN
 }
 
 // execSQL runs a statement beside the store.
