@@ -31,6 +31,7 @@ func TestMain(m *testing.M) {
 type world struct {
 	t    testing.TB
 	url  string
+	ca   string // file of what signs its certificate, for rediss://
 	cfg  Config
 	mu   sync.Mutex
 	rows map[string]map[uint64]*schema.Message // the store
@@ -151,7 +152,7 @@ func (w *world) node() *node { w.t.Helper(); return w.nodeWith(w) }
 // nodeWith starts a node with another log.
 func (w *world) nodeWith(log Log) *node {
 	w.t.Helper()
-	client, err := Open(context.Background(), ClientConfig{URL: w.url, Prefix: "test"})
+	client, err := Open(context.Background(), ClientConfig{URL: w.url, CA: w.ca, Prefix: "test"})
 	if err != nil {
 		w.t.Fatal(err)
 	}
