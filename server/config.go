@@ -31,7 +31,7 @@ type serveCmd struct {
 
 	APIKeys []api.Key `name:"api-key" env:"HUBBUB_API_KEY" sep:"none" placeholder:"KEY" help:"Key that an application's back end shows to the server API, at least 16 bytes. May be given several times. Without a key there is no API."`
 
-	Config string `default:"" placeholder:"FILE" help:"Rules of channels by namespace, as JSON: who may subscribe, publish, read history and presence; join_leave, ephemeral, recovery, history_size, history_ttl. Empty: every channel is open to everybody."`
+	Config string `default:"" placeholder:"FILE" help:"Rules of channels by namespace, as JSON: who may subscribe, publish, read history and presence; join_leave, ephemeral, recovery, history_size, history_ttl. Read again on SIGHUP. Empty: every channel is open to everybody."`
 
 	AllowedOrigins []string `placeholder:"ORIGIN" help:"Pages that may connect, as scheme://host[:port], or *. Default: those of this server's own host."`
 	TrustedProxies []string `placeholder:"NETWORK" help:"Networks whose X-Forwarded-For, or PROXY header, is believed. Default: nobody's."`

@@ -93,11 +93,18 @@ func (c *serveCmd) Run() error {
 	defer stop()
 	node.Start()
 	fmt.Fprintf(os.Stdout, "Hubbub is at %s\n", node.URL())
-	select {
-	case <-signals.Done():
-	case err := <-node.Failed():
-		return errors.Join(err, node.Stop())
+	hangUp := make(chan os.Signal, 1)
+	signal.Notify(hangUp, syscall.SIGHUP)
+	defer signal.Stop(hangUp)
+	for {
+		select {
+		case <-hangUp:
+			node.Reload()
+		case <-signals.Done():
+			stop()
+			return node.Stop()
+		case err := <-node.Failed():
+			return errors.Join(err, node.Stop())
+		}
 	}
-	stop()
-	return node.Stop()
 }

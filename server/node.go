@@ -39,6 +39,7 @@ type Node struct {
 	keys     *auth.Keys
 	engine   *netpoll.Engine
 	hub      *fanout.Hub
+	policy   *channels.Namespaces
 	sessions *sessions.Sessions
 	api      *api.API
 	metrics  *metrics.Metrics
@@ -98,7 +99,7 @@ func NewNode(cfg serveCmd, log *zap.Logger) (_ *Node, err error) {
 		return nil, err
 	}
 	n.sessions = sessions.New(sc, n.engine.Loops())
-	if n.api, err = api.New(n.apiConfig(sc.Policy)); err != nil {
+	if n.api, err = api.New(n.apiConfig()); err != nil {
 		return nil, fmt.Errorf("--api-key: %w", err)
 	}
 	n.web = n.newWeb()
@@ -124,9 +125,10 @@ func (n *Node) sessionsConfig() (c sessions.Config, err error) {
 		c.Guests = false
 		c.Tokens = auth.NewVerifier(auth.VerifierConfig{Keys: n.keys, Issuer: cfg.TokenIssuer, Audience: cfg.TokenAudience})
 	}
-	if c.Policy, err = cfg.policy(); err != nil {
+	if n.policy, err = cfg.policy(); err != nil {
 		return c, err
 	}
+	c.Policy = n.policy
 	if c.Origins, err = limits.ParseOrigins(cfg.AllowedOrigins); err != nil {
 		return c, err
 	}
@@ -134,10 +136,10 @@ func (n *Node) sessionsConfig() (c sessions.Config, err error) {
 	return c, err
 }
 
-func (n *Node) apiConfig(policy *channels.Namespaces) api.Config {
+func (n *Node) apiConfig() api.Config {
 	return api.Config{
 		Keys: n.cfg.APIKeys, Sessions: n.sessions, Hub: n.hub, Relay: n.delivery, Store: n.delivery, Reads: n.reads,
-		Policy: policy, Log: n.log, Version: version, MaxData: n.cfg.MaxSize,
+		Policy: n.policy, Log: n.log, Version: version, MaxData: n.cfg.MaxSize,
 		Name: n.name(),
 	}
 }
@@ -229,6 +231,20 @@ func (n *Node) serveDebug() {
 		return
 	}
 	n.serve("debug", n.debug, ln)
+}
+
+// Reload reads the configuration file again. Its rules hold from the next
+// command on, and members that they do not let in any more are unsubscribed.
+// A file that cannot be meant changes nothing.
+func (n *Node) Reload() {
+	policy, err := n.cfg.policy()
+	if err != nil {
+		n.log.Error("the rules stay as they are", zap.Error(err))
+		return
+	}
+	n.policy.Replace(policy)
+	n.sessions.Recheck()
+	n.log.Info("the rules have been read again", zap.String("config", n.cfg.Config))
 }
 
 // Failed yields the error that a running node cannot go on with.

@@ -7,21 +7,36 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync/atomic"
 
 	"github.com/hubbub-chat/hubbub/schema"
 )
 
-// Namespaces is the rules of all channels. The namespace of a channel without
-// one is "".
-type Namespaces struct {
-	rules map[string]*Options
-	open  bool // none are listed: every namespace exists, with the default rules
+// Namespaces is the rules of all channels, in memory. Every command asks them,
+// so a change of the rules holds from the next one on. All methods may be
+// called concurrently.
+type Namespaces struct{ rules atomic.Pointer[rules] }
+
+// rules is what Namespaces hold; it is never changed. The namespace of a
+// channel without one is "".
+type rules struct {
+	of   map[string]*Options
+	open bool // none are listed: every namespace exists, with the default rules
 }
+
+func newNamespaces(r *rules) *Namespaces {
+	n := &Namespaces{}
+	n.rules.Store(r)
+	return n
+}
+
+// Replace gives the namespaces the rules of others.
+func (n *Namespaces) Replace(by *Namespaces) { n.rules.Store(by.rules.Load()) }
 
 // Open is the rules without a configuration file: every namespace exists.
 func Open() *Namespaces {
 	d := Defaults()
-	return &Namespaces{rules: map[string]*Options{"": &d}, open: true}
+	return newNamespaces(&rules{of: map[string]*Options{"": &d}, open: true})
 }
 
 // file is the configuration file. A namespace begins with the rules of
@@ -39,25 +54,25 @@ func Parse(text []byte) (*Namespaces, error) {
 		return nil, err
 	}
 	base := Defaults()
-	if err := rules(f.Default, &base, "default"); err != nil {
+	if err := change(&base, f.Default, "default"); err != nil {
 		return nil, err
 	}
-	n := &Namespaces{rules: map[string]*Options{"": &base}, open: f.Namespaces == nil}
+	r := &rules{of: map[string]*Options{"": &base}, open: f.Namespaces == nil}
 	for name, text := range f.Namespaces {
 		if name == "" || strings.ContainsAny(name, ":$@,") || schema.CheckChannel(name) != nil {
 			return nil, fmt.Errorf("namespace %q is not a name without any of :$@,", name)
 		}
 		o := base
-		if err := rules(text, &o, "namespace "+name); err != nil {
+		if err := change(&o, text, "namespace "+name); err != nil {
 			return nil, err
 		}
-		n.rules[name] = &o
+		r.of[name] = &o
 	}
-	return n, nil
+	return newNamespaces(r), nil
 }
 
-// rules changes o by what the text says.
-func rules(text json.RawMessage, o *Options, name string) error {
+// change changes o by what the text says.
+func change(o *Options, text json.RawMessage, name string) error {
 	if len(text) == 0 {
 		return nil
 	}
@@ -89,10 +104,11 @@ func decode(text []byte, into any) error {
 // Of returns the rules of a channel, or ErrUnknownChannel when its namespace
 // does not exist.
 func (n *Namespaces) Of(channel string) (*Options, error) {
-	if n.open {
-		return n.rules[""], nil
+	r := n.rules.Load()
+	if r.open {
+		return r.of[""], nil
 	}
-	if o := n.rules[namespace(channel)]; o != nil {
+	if o := r.of[namespace(channel)]; o != nil {
 		return o, nil
 	}
 	return nil, schema.ErrUnknownChannel

@@ -10,6 +10,7 @@ import (
 	"github.com/hubbub-chat/hubbub/netpoll"
 	"github.com/hubbub-chat/hubbub/schema"
 	"github.com/hubbub-chat/hubbub/server/auth"
+	"github.com/hubbub-chat/hubbub/server/channels"
 )
 
 // Target is whom an order is for: all sessions of a user, or one of them.
@@ -33,16 +34,21 @@ func (s *session) is(t Target) bool {
 // it has run. It goes through all sessions: orders are rare, and an index by
 // user would cost every session. Never call it on a loop.
 func (all *Sessions) order(t Target, f func(*session)) {
+	all.onLanes(func(s *session) {
+		if s.is(t) {
+			f(s)
+		}
+	})
+}
+
+// onLanes runs f for all sessions, on their loops, and returns when it has.
+func (all *Sessions) onLanes(f func(*session)) {
 	var wg sync.WaitGroup
 	for _, ln := range all.lanes {
 		wg.Add(1)
 		ln.loop.Post(func() {
 			defer wg.Done()
-			ln.each(func(s *session) {
-				if s.is(t) {
-					f(s)
-				}
-			})
+			ln.each(f)
 		})
 	}
 	wg.Wait()
@@ -72,6 +78,22 @@ func (all *Sessions) Unsubscribe(t Target, channel string) {
 			next := sub.next
 			if channel == "" || s.lane().channel(sub) == channel {
 				s.evict(sub, schema.UnsubscribeServer, "server unsubscribe")
+			}
+			sub = next
+		}
+	})
+}
+
+// Recheck takes every session out of the channels that the rules, which have
+// changed, do not let it into any more. Who was let in by a token or by the
+// server stays. It returns when that is done.
+func (all *Sessions) Recheck() {
+	all.onLanes(func(s *session) {
+		for sub := s.subs; sub != nil; {
+			next := sub.next
+			channel := s.lane().channel(sub)
+			if _, err := s.authorize(channels.Subscribe, channel); err != nil {
+				s.evict(sub, schema.UnsubscribeServer, "permission denied")
 			}
 			sub = next
 		}
