@@ -15,6 +15,7 @@ import (
 	"github.com/hubbub-chat/hubbub/server/metrics"
 	"github.com/hubbub-chat/hubbub/sink"
 	"github.com/hubbub-chat/hubbub/sink/kafka"
+	"github.com/hubbub-chat/hubbub/sink/writer"
 )
 
 // redisFlags are the settings of the relay, the same for every command that
@@ -22,7 +23,6 @@ import (
 type redisFlags struct {
 	Redis       string `placeholder:"URL" help:"Redis 7 or later, which orders messages and brings them to all nodes: redis://[user:password@]host:port, rediss:// for TLS, ?addr=host:port for further nodes, ?master_set=NAME for Sentinels; or file:PATH of a file that says so. Empty: this node is alone."`
 	RedisCA     string `name:"redis-ca" placeholder:"FILE" help:"PEM file with the authorities that sign the certificates of Redis. Empty: the system's."`
-	RoomRate    int    `default:"1000" placeholder:"N" help:"With --redis: messages a second that this node takes for one room, which is one key and one partition; above it 111. 0: no limit. Default: ${default}."`
 	RedisPrefix string `default:"hubbub" placeholder:"NAME" help:"What every key and channel in Redis begins with. Default: ${default}."`
 }
 
@@ -80,6 +80,8 @@ type cluster struct {
 	store  *sink.MySQL
 	log    durableLog
 	budget func() sink.BudgetStats // of the log
+	writer *writer.Writer          // of the log to the database; nil where others do that
+	counts metrics.Backends
 }
 
 // newCluster connects what the settings name. On an error nothing stays open.
@@ -96,6 +98,7 @@ func (n *Node) newCluster(ctx context.Context) (_ *cluster, err error) {
 	if c.store, err = n.openMySQL(ctx); err != nil {
 		return nil, err
 	}
+	c.counts.Store = c.store.Stats
 	if len(n.cfg.Kafka) > 0 {
 		err = c.openKafka(ctx, n)
 	} else {
@@ -106,6 +109,8 @@ func (n *Node) newCluster(ctx context.Context) (_ *cluster, err error) {
 	}
 	c.relay = redis.New(redis.Config{Client: c.client, Log: c.log, Store: c.store, Logger: n.log, RoomRate: n.cfg.RoomRate})
 	c.History = redis.NewHistory(c.relay)
+	c.counts.Cluster = c.figures
+	n.metrics.Watch(c.counts)
 	return c, nil
 }
 
@@ -123,7 +128,14 @@ func (c *cluster) openKafka(ctx context.Context, n *Node) error {
 	}
 	c.log = p
 	c.budget = func() sink.BudgetStats { return p.Stats().BudgetStats }
-	return nil
+	c.counts.Producer = p.Stats
+	if n.cfg.NoSink {
+		return nil
+	}
+	if c.writer, err = openWriter(ctx, cfg, c.store, c.client, n.log, n.committed); err == nil {
+		c.counts.Writer = c.writer.Stats
+	}
+	return err
 }
 
 // openDirect makes the database the log.
@@ -148,8 +160,8 @@ func (c *cluster) Queue() metrics.Queue {
 	return metrics.Queue{Records: s.Records, Bytes: s.Bytes, Refused: s.Refused}
 }
 
-// counts is for metrics.
-func (c *cluster) counts() metrics.Cluster {
+// figures is for metrics.
+func (c *cluster) figures() metrics.Cluster {
 	m := metrics.Cluster{Redis: c.relay.Stats(), Connected: c.relay.Connected(), Oldest: c.budget().Oldest.Seconds()}
 	m.Streamed, m.Stored = c.Asked()
 	return m
@@ -188,6 +200,9 @@ func (c *cluster) Close() error {
 func (c *cluster) release(ctx context.Context) (err error) {
 	if c.log != nil {
 		err = c.log.Close(ctx)
+	}
+	if c.writer != nil {
+		err = errors.Join(err, c.writer.Close(ctx))
 	}
 	if c.store != nil {
 		err = errors.Join(err, c.store.Close())

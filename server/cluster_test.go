@@ -30,6 +30,9 @@ func clustered(t testing.TB, log bool) func(*options) {
 			t.Error(err)
 			return
 		}
+		for end := time.Now().Add(20 * time.Second); !ledger.stored(store.Store) && time.Now().Before(end); {
+			time.Sleep(20 * time.Millisecond) // the writers bring it
+		}
 		ledger.check(t, store.Store)
 	})
 	return func(o *options) {
@@ -42,7 +45,7 @@ func clustered(t testing.TB, log bool) func(*options) {
 // Clients on two nodes share a room, its history and its recovery, on each
 // combination of servers.
 func TestCluster(t *testing.T) {
-	for name, log := range map[string]bool{"Redis and MySQL": false} {
+	for name, log := range map[string]bool{"Redis and MySQL": false, "Redis, Kafka and MySQL": true} {
 		t.Run(name, func(t *testing.T) {
 			settings := clustered(t, log)
 			a, b := start(t, settings), start(t, settings)

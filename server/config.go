@@ -48,8 +48,9 @@ type serveCmd struct {
 	redisFlags
 	kafkaFlags
 	mysqlFlags
-	Node   string `placeholder:"NAME" help:"What this node is called in /api/info and in logs. Default: the host's name and the address."`
-	NoSink bool   `help:"Do not write what is in Kafka to MySQL in this process: 'hubbub sink' processes do."`
+	Node     string `placeholder:"NAME" help:"What this node is called in /api/info and in logs. Default: the host's name and the address."`
+	RoomRate int    `default:"1000" placeholder:"N" help:"With --redis: messages a second that this node takes for one room, which is one key and one partition; above it 111. 0: no limit. Default: ${default}."`
+	NoSink   bool   `help:"Do not write what is in Kafka to MySQL in this process: 'hubbub sink' processes do."`
 
 	Loops     int           `default:"0" placeholder:"N" help:"Event loops; 0 stands for one a CPU. Default: ${default}."`
 	MaxConns  int           `default:"0" placeholder:"N" help:"Connections at once; above it new ones are answered 503. 0 stands for what the limit of open files allows. Default: ${default}."`

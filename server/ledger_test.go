@@ -97,6 +97,22 @@ func (l *ledger) checkDir(t testing.TB, dir string) {
 	l.check(t, store)
 }
 
+// stored reports whether the store has as many messages as were acknowledged.
+func (l *ledger) stored(store *sink.Store) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for room, a := range l.rooms {
+		acked := 0
+		for _, n := range a.acked {
+			acked += n
+		}
+		if n, err := store.Count(context.Background(), room, 0, 1<<62, 1<<30); err != nil || n < acked {
+			return false
+		}
+	}
+	return true
+}
+
 // check compares the ledger with a store, and closes it.
 func (l *ledger) check(t testing.TB, store *sink.Store) {
 	t.Helper()

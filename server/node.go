@@ -63,6 +63,13 @@ func NewNode(cfg serveCmd, log *zap.Logger) (_ *Node, err error) {
 			n.release()
 		}
 	}()
+	n.metrics = metrics.New(metrics.Sources{ // read when the node runs
+		Net:      func() netpoll.Stats { return n.engine.Stats() },
+		Conns:    func() int { return n.engine.Conns() },
+		Sessions: func() int { return n.sessions.Connected() },
+		Hub:      func() fanout.Stats { return n.hub.Stats() },
+		Queue:    func() metrics.Queue { return n.delivery.Queue() },
+	}, version)
 	n.reads = sink.NewReader(sink.ReaderConfig{})
 	if n.delivery, err = n.newDelivery(); err != nil {
 		return nil, err
@@ -83,17 +90,6 @@ func NewNode(cfg serveCmd, log *zap.Logger) (_ *Node, err error) {
 	}
 	n.hub = fanout.NewHub(fanout.Config{}, n.delivery.Source(), loops)
 	n.delivery.Attach(n.hub)
-	sources := metrics.Sources{
-		Net:      n.engine.Stats,
-		Conns:    n.engine.Conns,
-		Sessions: func() int { return n.sessions.Connected() },
-		Hub:      n.hub.Stats,
-		Queue:    n.delivery.Queue,
-	}
-	if c, ok := n.delivery.(*cluster); ok {
-		sources.Cluster = c.counts
-	}
-	n.metrics = metrics.New(sources, version)
 	sc, err := n.sessionsConfig()
 	if err != nil {
 		return nil, err

@@ -14,6 +14,7 @@ type Backends struct {
 	Store    func() sink.StoreStats
 	Producer func() kafka.ProducerStats
 	Writer   func() writer.Stats
+	Cluster  func() Cluster
 }
 
 // collectors are those of the parts that are there.
@@ -26,6 +27,9 @@ func (b Backends) collectors() (list []prometheus.Collector) {
 	}
 	if b.Writer != nil {
 		list = append(list, writerStats(b.Writer))
+	}
+	if b.Cluster != nil {
+		list = append(list, clusterStats(b.Cluster))
 	}
 	return list
 }

@@ -23,7 +23,6 @@ type Sources struct {
 	Sessions func() int // connected clients
 	Hub      func() fanout.Stats
 	Queue    func() Queue
-	Cluster  func() Cluster // nil for a node alone
 }
 
 // Queue is what has been accepted and is not durable yet.
@@ -66,9 +65,6 @@ func New(src Sources, version string) *Metrics {
 	}
 	m.registry.MustRegister(m.publishAck, m.commitBatch, m.commitLatency, m.refused, m.errors, m.closes, newBuildInfo(version),
 		newReader(src), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	if src.Cluster != nil {
-		m.registry.MustRegister(newClusterReader(src.Cluster))
-	}
 	return m
 }
 
