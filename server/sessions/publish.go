@@ -74,8 +74,7 @@ func (ln *lane) event(m *schema.Message) {
 // relayed hears how a message has fared. The sender's own publication, if it
 // is a member, comes before the answer and leaves in the same write.
 func (ln *lane) relayed(t ticket, m *schema.Message, took time.Duration, err error, answer func(*lane, wait, uint64, bool)) {
-	var before fanout.Duplicate
-	duplicate := errors.As(err, &before)
+	offset, duplicate := firstOf(err)
 	if duplicate {
 		err = nil
 	}
@@ -89,7 +88,7 @@ func (ln *lane) relayed(t ticket, m *schema.Message, took time.Duration, err err
 		return
 	}
 	if duplicate {
-		answer(ln, w, before.Offset, true)
+		answer(ln, w, offset, true)
 		return
 	}
 	w.session.conn.Cork()
@@ -98,6 +97,17 @@ func (ln *lane) relayed(t ticket, m *schema.Message, took time.Duration, err err
 		sub.Drained()
 	}
 	answer(ln, w, m.Offset, false)
+}
+
+// firstOf returns the offset of the message that this one repeats, if that is
+// what the error says.
+func firstOf(err error) (offset uint64, duplicate bool) {
+	if err == nil {
+		return 0, false // before anything is allocated
+	}
+	var first fanout.Duplicate
+	duplicate = errors.As(err, &first)
+	return first.Offset, duplicate
 }
 
 // message makes a message of data that a client has sent and may send. The
