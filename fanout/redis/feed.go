@@ -120,8 +120,13 @@ func (f *feed) connect(ctx context.Context) error {
 			return err
 		}
 		f.mu.Lock()
+		was := f.up
 		f.up, f.tried = f.up || len(f.ops) == 0, true
+		back := f.up && !was
 		f.mu.Unlock()
+		if back {
+			f.relay.presence.look()
+		}
 		select {
 		case <-ctx.Done():
 			return nil

@@ -34,5 +34,18 @@ func idempotency(state string, id [16]byte) string {
 	return state + ":key:" + hex.EncodeToString(id[:])
 }
 
+// boots has a room's nodes, users its users, and present the clients on one
+// node.
+func boots(state string) string { return state + ":boots" }
+
+func users(state string) string { return state + ":users" }
+
+func present(state, boot string) string { return state + ":in:" + boot }
+
+// nodes has what all nodes tell of themselves, orders what all are to do.
+func (k keyspace) nodes() string { return string(k) + ":nodes" }
+
+func (k keyspace) orders() string { return string(k) + ":orders" }
+
 // lease is the key that says that a node's boot is alive.
 func (k keyspace) lease(boot string) string { return string(k) + ":node:" + boot }

@@ -263,6 +263,7 @@ func (l *link) step() (more bool, err error) {
 			l.room.Fill(snapshot)
 		} else {
 			l.relay.stats.resets.Add(1)
+			l.relay.presence.look() // perhaps Redis has lost more than this
 			l.room.Reset(snapshot)
 		}
 		return false, nil

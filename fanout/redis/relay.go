@@ -44,6 +44,7 @@ type Config struct {
 	Log    Log
 	Store  Store
 	Logger *zap.Logger
+	Self   Self // nil: this node takes no orders
 
 	RoomRate int           // messages a second that this node takes for one room; 0: no limit
 	Keep     int           // messages of a room that the stream keeps at least; default 100
@@ -51,6 +52,8 @@ type Config struct {
 	Idle     time.Duration // after which a room is forgotten in Redis; default 24 h
 	Lease    time.Duration // how long a node that is not heard of counts as alive; default 15 s
 	Sweep    time.Duration // between two looks at rooms in use; default 10 s
+
+	Isolation time.Duration // after which a node without Redis does without clients; default 30 s
 }
 
 // ErrUnavailable says that Redis does not answer, or that a room is too busy.
@@ -83,6 +86,11 @@ type Relay struct {
 	heals   heals
 	stats   counters
 	calls   atomic.Uint64 // that minted
+
+	registry  registry
+	isolation isolation
+	control   *control
+	presence  *presence
 }
 
 // counters are a relay's counters, atomic.
@@ -99,7 +107,7 @@ func New(cfg Config) *Relay {
 	for _, d := range []struct {
 		value *time.Duration
 		def   time.Duration
-	}{{&cfg.KeepTime, time.Minute}, {&cfg.Idle, 24 * time.Hour}, {&cfg.Lease, 15 * time.Second}, {&cfg.Sweep, 10 * time.Second}} {
+	}{{&cfg.KeepTime, time.Minute}, {&cfg.Idle, 24 * time.Hour}, {&cfg.Lease, 15 * time.Second}, {&cfg.Sweep, 10 * time.Second}, {&cfg.Isolation, 30 * time.Second}} {
 		if *d.value <= 0 {
 			*d.value = d.def
 		}
@@ -118,6 +126,9 @@ func New(cfg Config) *Relay {
 	r.heals.at = make(map[string]time.Time)
 	r.rescues.under = make(map[string]struct{})
 	r.maybes.messages = make(map[sent]maybe)
+	r.registry.peers = make(map[string]seen)
+	r.control = newControl(r)
+	r.presence = newPresence(r)
 	return r
 }
 
@@ -135,17 +146,29 @@ func (r *Relay) Start(h *fanout.Hub) {
 	for range syncers {
 		r.wg.Go(r.syncAll) // ends when the queue is closed
 	}
-	r.wg.Go(r.sendEvents)  // ends when the queue is closed
-	r.wg.Go(r.confirmAll)  // ends with ctx
-	r.wg.Go(r.sweepAll)    // ends with ctx
-	r.wg.Go(r.beatAll)     // ends with ctx
-	r.wg.Go(r.feeds.route) // ends with ctx
+	for range presenceWriters {
+		r.wg.Go(r.presence.attendAll) // ends when presence is closed
+	}
+	if r.cfg.Self != nil {
+		r.control.start()
+	}
+	r.wg.Go(r.presence.lookAll) // ends with ctx
+	r.wg.Go(r.describeAll)      // ends with ctx
+	r.wg.Go(r.sendEvents)       // ends when the queue is closed
+	r.wg.Go(r.confirmAll)       // ends with ctx
+	r.wg.Go(r.sweepAll)         // ends with ctx
+	r.wg.Go(r.beatAll)          // ends with ctx
+	r.wg.Go(r.feeds.route)      // ends with ctx
 	r.feeds.begin()
 }
 
-// Drain accepts nothing more and waits until what was accepted is minted, or
-// ctx ends. Close the Log between it and Close.
+// Drain takes no more orders and messages, and waits until what was accepted is
+// minted and who has gone is written, or ctx ends. Close the Log between it and
+// Close.
 func (r *Relay) Drain(ctx context.Context) {
+	r.control.close()
+	r.resign()
+	r.presence.close(ctx)
 	r.outbox.close(ctx)
 	r.events.close()
 }

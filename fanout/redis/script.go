@@ -22,11 +22,23 @@ var (
 	confirmText string
 	//go:embed renew.lua
 	renewText string
+	//go:embed nodes.lua
+	nodesText string
+	//go:embed attend.lua
+	attendText string
+	//go:embed attended.lua
+	attendedText string
+	//go:embed absent.lua
+	absentText string
 
-	mintScript    = newScript(mintText)
-	syncScript    = newScript(syncText)
-	confirmScript = newScript(confirmText)
-	renewScript   = newScript(renewText)
+	mintScript     = newScript(mintText)
+	syncScript     = newScript(syncText)
+	confirmScript  = newScript(confirmText)
+	renewScript    = newScript(renewText)
+	nodesScript    = newScript(nodesText)
+	attendScript   = newScript(attendText)
+	attendedScript = newScript(attendedText)
+	absentScript   = newScript(absentText)
 )
 
 func newScript(text string) *script {

@@ -17,7 +17,7 @@ type heals struct {
 	at map[string]time.Time
 }
 
-// rescues are the streams that are being looked through for a dead boot.
+// rescues are the rooms where something is being done for a dead boot.
 type rescues struct {
 	mu    sync.Mutex
 	under map[string]struct{}
@@ -39,8 +39,9 @@ func (r *Relay) Connected() bool {
 func (r *Relay) beatAll() {
 	tick := time.NewTicker(r.cfg.Lease / 5)
 	defer tick.Stop()
-	for {
-		r.beat()
+	r.isolation.whole = time.Now()
+	for first := true; ; first = false {
+		r.watch(r.beat(first))
 		select {
 		case <-r.ctx.Done():
 			// The successor need not wait to produce what is left.
@@ -53,12 +54,21 @@ func (r *Relay) beatAll() {
 	}
 }
 
-func (r *Relay) beat() {
+// beat reports whether Redis has answered.
+func (r *Relay) beat(first bool) bool {
 	ctx, cancel := context.WithTimeout(r.ctx, silence)
 	defer cancel()
-	if r.client.Do(ctx, r.client.B().Set().Key(r.keys.lease(r.boot)).Value("1").Px(r.cfg.Lease).Build()).Error() == nil {
-		r.contact.at.Store(time.Now().UnixMilli())
+	if r.client.Do(ctx, r.client.B().Set().Key(r.keys.lease(r.boot)).Value("1").Px(r.cfg.Lease).Build()).Error() != nil {
+		return false
 	}
+	r.contact.at.Store(time.Now().UnixMilli())
+	if err := r.tell(first); err != nil {
+		if _, temporary := notExecuted(err); !temporary {
+			r.log.Error("Redis refuses to keep what nodes tell of themselves", zap.Error(err))
+		}
+		return false
+	}
+	return true
 }
 
 // sweepAll looks at rooms that were published to lately: the last payload of
@@ -102,33 +112,40 @@ func (r *Relay) rescueAll(room string, marks map[string]uint64) {
 		if boot == r.boot {
 			continue
 		}
-		key := boot + room
+		r.onceAside(boot+room, func() {
+			if err := r.rescue(room, boot, from); err != nil && r.ctx.Err() == nil {
+				r.log.Warn("messages of a dead node could not be produced yet", zap.String("boot", boot), zap.Error(err))
+			}
+		})
+	}
+}
+
+// onceAside does something for a dead boot that is not being done already. If
+// there is too much to do, the next look will find it.
+func (r *Relay) onceAside(key string, f func()) {
+	r.rescues.mu.Lock()
+	_, under := r.rescues.under[key]
+	if !under {
+		r.rescues.under[key] = struct{}{}
+	}
+	r.rescues.mu.Unlock()
+	if under {
+		return
+	}
+	finished := func() {
 		r.rescues.mu.Lock()
-		_, under := r.rescues.under[key]
-		if !under {
-			r.rescues.under[key] = struct{}{}
-		}
+		delete(r.rescues.under, key)
 		r.rescues.mu.Unlock()
-		if under {
-			continue
-		}
-		finished := func() {
-			r.rescues.mu.Lock()
-			delete(r.rescues.under, key)
-			r.rescues.mu.Unlock()
-		}
-		select {
-		case r.asides <- struct{}{}:
-			r.wg.Go(func() { // ends when everything is confirmed, or with ctx
-				defer func() { <-r.asides }()
-				defer finished()
-				if err := r.rescue(room, boot, from); err != nil && r.ctx.Err() == nil {
-					r.log.Warn("messages of a dead node could not be produced yet", zap.String("boot", boot), zap.Error(err))
-				}
-			})
-		default:
-			finished() // the next look will find it
-		}
+	}
+	select {
+	case r.asides <- struct{}{}:
+		r.wg.Go(func() { // ends with what is done, or with ctx
+			defer func() { <-r.asides }()
+			defer finished()
+			f()
+		})
+	default:
+		finished()
 	}
 }
 

@@ -1,0 +1,253 @@
+package redis
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Self is this node, as the others are to know it.
+type Self interface {
+	// Record is what the node tells of itself: a name for people, and one JSON
+	// value. It is asked for at a pace, and may take its time.
+	Record() (name string, record json.RawMessage)
+	// Apply carries out an order that was given on any node. It may come
+	// twice.
+	Apply(order []byte)
+	// Contact says that Redis has not been heard of for Config.Isolation
+	// (false), or is back (true). It must not block.
+	Contact(bool)
+}
+
+// Peer is a living node of the cluster, this one among them.
+type Peer struct {
+	Boot   string
+	Name   string
+	Record json.RawMessage
+}
+
+// registry is who the cluster's nodes are. One hash in Redis has a record of
+// each and when it was written; every node writes its own with its heartbeat,
+// gets all of them in answer, and forgets whoever has not been heard of for a
+// lease. What a node knows of the others outlives the hash by that long: after
+// a FLUSHALL an order is still waited for on nodes that have yet to write
+// their record again.
+type registry struct {
+	mu    sync.Mutex
+	self  []byte          // this node's record, encoded
+	ended bool            // it is not told any more
+	peers map[string]seen // by boot
+}
+
+// seen is a record and when it was written, by this node's clock.
+type seen struct {
+	record nodeRecord
+	at     time.Time
+}
+
+// nodeRecord is a record as Redis has it.
+type nodeRecord struct {
+	Name   string          `json:"name"`
+	Record json.RawMessage `json:"record,omitempty"`
+}
+
+// standings is what nodes.lua says.
+type standings struct {
+	known   bool                  // this node's record was there
+	records map[string]nodeRecord // of living nodes, by boot
+	ages    map[string]time.Duration
+	ended   []string
+	applied map[string]position // the last order that a boot has applied
+}
+
+// nodes reads what all nodes have told; write tells of this one as well.
+func (r *Relay) nodes(ctx context.Context, boot string, record []byte) (s standings, err error) {
+	ctx, cancel := context.WithTimeout(ctx, silence)
+	defer cancel()
+	reply, err := call{nodesScript, []string{r.keys.nodes()}, []string{
+		decimal(r.cfg.Lease.Milliseconds()), boot, string(record),
+	}}.run(ctx, r.client).ToArray()
+	if err != nil {
+		return s, err
+	}
+	if len(reply) != 3 {
+		return s, errMalformed
+	}
+	now, err1 := reply[0].AsInt64()
+	known, err2 := reply[1].AsInt64()
+	list, err3 := reply[2].AsStrSlice()
+	if err := cmp.Or(err1, err2, err3); err != nil || len(list)%3 != 0 {
+		return s, errMalformed
+	}
+	s = standings{known == 1, make(map[string]nodeRecord), make(map[string]time.Duration), nil, make(map[string]position)}
+	for i := 0; i < len(list); i += 3 {
+		s.add(now, list[i], list[i+1], list[i+2])
+	}
+	return s, nil
+}
+
+// add takes one field of the hash.
+func (s *standings) add(now int64, field, at, value string) {
+	if boot, ok := strings.CutSuffix(field, ":a"); ok {
+		s.applied[boot], _ = parsePosition(value) // what cannot be read counts as nothing
+		return
+	}
+	if value == "" {
+		s.ended = append(s.ended, field)
+		return
+	}
+	var record nodeRecord
+	ms, err := strconv.ParseInt(at, 10, 64)
+	if err != nil || json.Unmarshal([]byte(value), &record) != nil {
+		record.Name = field // of another version, and alive
+	}
+	s.records[field], s.ages[field] = record, time.Duration(max(0, now-ms))*time.Millisecond
+}
+
+// take brings in what Redis says.
+func (g *registry) take(s standings, lease time.Duration) {
+	now := time.Now()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for boot, record := range s.records {
+		g.peers[boot] = seen{record, now.Add(-s.ages[boot])}
+	}
+	for _, boot := range s.ended {
+		delete(g.peers, boot)
+	}
+	for boot, p := range g.peers {
+		if now.Sub(p.at) > lease {
+			delete(g.peers, boot)
+		}
+	}
+}
+
+// names returns the living nodes' names by boot.
+func (g *registry) names(lease time.Duration) map[string]string {
+	now := time.Now()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	names := make(map[string]string)
+	for boot, p := range g.peers {
+		if now.Sub(p.at) <= lease {
+			names[boot] = p.record.Name
+		}
+	}
+	return names
+}
+
+// Peers lists the living nodes by name, as they were at the last heartbeat.
+func (r *Relay) Peers() []Peer {
+	now := time.Now()
+	r.registry.mu.Lock()
+	defer r.registry.mu.Unlock()
+	var list []Peer
+	for boot, p := range r.registry.peers {
+		if now.Sub(p.at) <= r.cfg.Lease {
+			list = append(list, Peer{boot, p.record.Name, p.record.Record})
+		}
+	}
+	slices.SortFunc(list, func(a, b Peer) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Boot, b.Boot)) })
+	return list
+}
+
+// describe asks the node what is to be told of it.
+func (r *Relay) describe() {
+	record := nodeRecord{Name: r.boot}
+	if r.cfg.Self != nil {
+		record.Name, record.Record = r.cfg.Self.Record()
+	}
+	text, err := json.Marshal(record)
+	if err != nil {
+		text = []byte(`{}`) // its record is not JSON
+	}
+	r.registry.mu.Lock()
+	r.registry.self = text
+	r.registry.mu.Unlock()
+}
+
+// describeAll does so at a pace, beside the heartbeat, which waits for nobody.
+func (r *Relay) describeAll() {
+	tick := time.NewTicker(r.cfg.Lease / 5)
+	defer tick.Stop()
+	for {
+		r.describe()
+		select {
+		case <-r.ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// tell writes this node's record and takes in the others'.
+func (r *Relay) tell(first bool) error {
+	r.registry.mu.Lock()
+	record, ended := r.registry.self, r.registry.ended
+	r.registry.mu.Unlock()
+	if ended {
+		return nil
+	}
+	if record == nil {
+		record = []byte(`{}`) // not described yet
+	}
+	s, err := r.nodes(r.ctx, r.boot, record)
+	if err != nil {
+		return err
+	}
+	r.registry.take(s, r.cfg.Lease)
+	if !s.known && !first {
+		r.log.Warn("Redis has lost what this node told of itself; it is told again")
+		r.presence.look()
+	}
+	return nil
+}
+
+// resign takes this node off the registry: nobody need wait for it.
+func (r *Relay) resign() {
+	r.registry.mu.Lock()
+	before := r.registry.ended
+	r.registry.ended = true
+	r.registry.mu.Unlock()
+	if before {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_, _ = r.nodes(ctx, r.boot, nil) // else it is forgotten when the lease is over
+}
+
+// isolation is whether this node has been without Redis for too long.
+type isolation struct {
+	is    atomic.Bool
+	whole time.Time // when all was well; owned by beatAll
+}
+
+// watch tells the node when nothing has been heard of Redis for too long, and
+// when it is back. Messages that were missed are found later; an order to
+// disconnect somebody must not wait that long.
+func (r *Relay) watch(beat bool) {
+	now := time.Now()
+	if beat && r.feeds.connected() && r.control.heard(now) {
+		r.isolation.whole = now
+	}
+	lost := now.Sub(r.isolation.whole) > r.cfg.Isolation
+	if lost == r.isolation.is.Load() {
+		return
+	}
+	r.isolation.is.Store(lost)
+	if lost {
+		r.log.Error("no contact to Redis for too long: clients are sent elsewhere")
+	} else {
+		r.log.Info("contact to Redis again")
+	}
+	if r.cfg.Self != nil {
+		r.cfg.Self.Contact(!lost)
+	}
+}
