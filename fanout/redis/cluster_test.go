@@ -229,3 +229,47 @@ func TestIsolation(t *testing.T) {
 		})
 	}
 }
+
+// On a Redis Cluster, whose rooms, nodes and orders are on different servers:
+// one of them dies, its replica takes over without the last it was told, and
+// all is as it should be.
+func TestClusterPresenceAndOrders(t *testing.T) {
+	c := backends.RedisCluster(t, 3, 3)
+	w := newWorld(t, urlOf(c.Addrs()))
+	a, _ := w.named("a")
+	b, sb := w.named("b")
+	const rooms = 24
+	for i := range rooms {
+		a.enter(fmt.Sprint("room", i), people("a", 5)...)
+		b.enter(fmt.Sprint("room", i), people("b", 5)...)
+	}
+	all := func(when string) {
+		t.Helper()
+		for i := range rooms {
+			w.eventually(fmt.Sprint("all are in room", i, " ", when), func() bool {
+				room := fmt.Sprint("room", i)
+				return a.counts(room) == "10 5" && b.counts(room) == "10 5" && strings.Count(a.who(room), "=") == 10
+			})
+		}
+	}
+	all("at first")
+	if err := w.order(a, "0", 4*time.Second); err != nil {
+		t.Error(err)
+	}
+	c.Replicas[1].Pause()
+	for i := range rooms {
+		a.enter(fmt.Sprint("room", i), people("late", 1)...)
+	}
+	for i := range rooms {
+		w.eventually("the late have come", func() bool { return a.counts(fmt.Sprint("room", i)) == "11 5" })
+	}
+	c.Primaries[1].Kill9()
+	c.Replicas[1].Continue()
+	for i := range rooms {
+		w.eventually("the late are there again", func() bool { return b.counts(fmt.Sprint("room", i)) == "11 5" })
+	}
+	w.eventually("orders go through", func() bool { return w.order(a, "1", time.Second) == nil })
+	if !strings.HasSuffix(sb.said(), "1") || !strings.HasPrefix(sb.said(), "0") {
+		t.Errorf("orders done: %q", sb.said())
+	}
+}

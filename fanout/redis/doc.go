@@ -12,6 +12,8 @@
 //     (sync.lua) and fills the gap, or resets the room.
 //   - History: what is older than memory, from the stream while that has it,
 //     else from the store.
+//   - registry, control, presence: which nodes there are, what all of them are
+//     to do, and who is where.
 //
 // Redis is the sequencer and not the archive: it may lose what it holds, fail
 // over to a replica that lags, or be emptied. Then offsets go on rising,
@@ -22,7 +24,8 @@
 // What a room needs in Redis has one hash tag, {room}: the state (a hash), the
 // stream, the idempotency keys and the presence.
 //
-// Goroutines: the minting workers, the sync workers, one that tells
-// confirmations, one that sweeps, and for each primary a feed and its
-// dispatcher. Relay.Close ends them.
+// Goroutines: the minting workers, the sync workers, those that write presence,
+// one each that tells confirmations, sweeps, beats, describes this node, reads
+// orders and looks at presence, and for each primary a feed and its dispatcher.
+// Relay.Close ends them.
 package redis
