@@ -23,28 +23,6 @@ func (b backoff) wait(failed int, chance *rand.Rand) time.Duration {
 	return time.Duration(chance.Int64N(int64(span) + 1))
 }
 
-// retries are the clients that wait for their next attempt, the earliest
-// first: a container/heap. Its worker looks at it every turn, which comes each
-// few milliseconds.
-type retries []retry
-
-type retry struct {
-	at     int64 // clock ns
-	client *client
-}
-
-func (r retries) Len() int           { return len(r) }
-func (r retries) Less(i, j int) bool { return r[i].at < r[j].at }
-func (r retries) Swap(i, j int)      { r[i], r[j] = r[j], r[i] }
-func (r *retries) Push(x any)        { *r = append(*r, x.(retry)) }
-func (r *retries) Pop() any {
-	last := len(*r) - 1
-	x := (*r)[last]
-	(*r)[last] = retry{}
-	*r = (*r)[:last]
-	return x
-}
-
 // comesBack reports whether a client may come again after an end with this
 // close code: the protocol keeps 3500 to 3999 and 4500 to 4999 for ends that
 // another attempt would not change.

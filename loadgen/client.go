@@ -24,7 +24,8 @@ const (
 const (
 	connectID   = 1
 	subscribeID = 2
-	firstID     = 3
+	refreshID   = 3
+	firstID     = 4
 )
 
 // maxUnsent is how many bytes may wait for a client's socket before its
@@ -45,13 +46,16 @@ type client struct {
 	began   int64      // when the step it is in began, clock ns
 	cut     int64      // when its last connection ended, clock ns
 	since   int64      // when it last joined, clock ns
+	asked   int64      // when it last asked for a new token's life, clock ns
 	index   uint32
 	lastID  uint32
 	own     ownOrder
 	ping    uint16 // seconds between the server's pings; 0: none
+	session uint16 // number of its connection
 	tries   uint8  // attempts since it was last a member
 	state   clientState
 	decodes bool
+	mute    bool // it answers no ping, and says nothing
 	member  bool // it has joined once: the room's sequence counts on it
 }
 
@@ -82,8 +86,11 @@ func (c *client) Opened(conn *netpoll.Conn) {
 	now := w.fleet.clock.now()
 	w.rec.handshake.record(now - c.began)
 	c.state, c.began = joining, now
-	b := append(w.scratch[:0], `{"id":1,"connect":{}}`+"\n"...)
-	w.scratch = c.appendSubscribe(b)
+	b := append(w.scratch[:0], `{"id":1,"connect":{`...)
+	if t := w.fleet.tokens; t != nil {
+		b = t.appendField(b, c.index, now)
+	}
+	w.scratch = c.appendSubscribe(append(b, "}}\n"...))
 	conn.Reply(false, w.scratch)
 }
 
@@ -160,7 +167,9 @@ func (c *client) take(msg []byte, now int64) {
 func (c *client) pushed(p *protocol.Push, now int64) {
 	switch {
 	case p == nil:
-		c.conn.Reply(false, []byte("{}")) // a ping
+		if !c.mute {
+			c.conn.Reply(false, []byte("{}")) // a ping
+		}
 	case p.Pub != nil:
 		c.publication([]byte(p.Channel), p.Pub.Data, p.Pub.Offset, now)
 	case p.Unsubscribe != nil:
@@ -181,6 +190,7 @@ func (c *client) unsubscribed(code uint32, now int64) {
 	}
 	w.rec.Closed++ // as a member
 	c.state, c.began, c.cut = joining, now, now
+	c.part.live--
 	w.scratch = c.appendSubscribe(w.scratch[:0])
 	c.conn.Reply(false, w.scratch)
 }
@@ -203,6 +213,10 @@ func (c *client) replied(r *protocol.Reply, now int64) {
 	case r.Id == connectID && r.Connect != nil && c.state == joining:
 		rec.connect.record(now - c.began)
 		c.ping = uint16(min(r.Connect.Ping, 1<<15))
+		c.refreshIn(r.Connect.Expires, r.Connect.Ttl, now)
+	case r.Id == refreshID && r.Refresh != nil:
+		rec.refresh.record(now - c.asked)
+		c.refreshIn(r.Refresh.Expires, r.Refresh.Ttl, now)
 	case r.Id == subscribeID && r.Subscribe != nil && c.state == joining:
 		c.subscribed(r.Subscribe, now)
 	}
@@ -215,6 +229,7 @@ func (c *client) subscribed(s *protocol.SubscribeResult, now int64) {
 	c.state, c.member, c.tries = joined, true, 0
 	c.since, c.epoch = now, c.part.sameEpoch(s.Epoch)
 	c.own.first = c.own.next
+	c.part.live++
 	switch {
 	case first:
 		rec.Joined++
@@ -256,12 +271,12 @@ func (c *client) publication(channel, data []byte, offset uint64, now int64) {
 		return
 	}
 	c.offset = max(c.offset, offset)
-	v := c.part.observe(&c.reader, entry{offset, p.id()})
+	v, last := c.part.observe(&c.reader, entry{offset, p.id()})
 	if v == inOrder && p.publisher == c.index {
 		v = c.own.see(p.n)
 	}
 	w.rec.fault(v)
-	w.rec.delivered(&p, now, p.at < c.since)
+	w.rec.delivered(&p, now, p.at < c.since, last)
 }
 
 func (o *ownOrder) see(n uint32) verdict {
@@ -320,7 +335,9 @@ func (c *client) Closed(_ *netpoll.Conn, code uint16) {
 	if was == joined {
 		w.rec.Closed++
 		c.cut = now
+		c.part.live--
 	}
+	c.mute = false
 	if w.fleet.comeback.on() && comesBack(code) {
 		if was != joined {
 			w.rec.Retried++

@@ -24,7 +24,7 @@ type receiver struct {
 }
 
 func newReceiver(decodes bool) *receiver {
-	f := &fleet{clock: newClock(), run: "0123abcd", payload: 200, rooms: newRooms("room-", 1, false)}
+	f := &fleet{clock: newClock(), run: "0123abcd", payload: exactly(200), rooms: newRooms("room-", 1, false)}
 	f.rooms[0].ledger.states = make([]uint8, 0, 1<<20)
 	w := &worker{fleet: f, rec: newRecorder(), parts: map[int]*part{0: {room: &f.rooms[0]}}}
 	r := &receiver{clients: make([]client, 100)}
@@ -48,7 +48,7 @@ func (r *receiver) frame(b []byte, k int) []byte {
 			b = append(b, '\n')
 		}
 		r.offset++
-		data := payload{publisher: 1000, n: r.n, at: w.fleet.clock.now()}.append(nil, w.fleet.run, w.fleet.payload)
+		data := payload{publisher: 1000, n: r.n, at: w.fleet.clock.now()}.append(nil, w.fleet.run, 200)
 		w.fleet.rooms[0].sent(r.n)
 		w.fleet.rooms[0].ack(uint64(r.n))
 		r.n++

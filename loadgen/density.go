@@ -58,8 +58,8 @@ func (d *densityCmd) Run(env environment) error {
 		return err
 	}
 	last := d.Steps[len(d.Steps)-1]
-	l := layout{conns: last, rooms: (last + d.Members - 1) / d.Members, block: d.Members, sample: 1}
-	s, err := newSession(env, &d.target, "density", d, l, minPayload)
+	l := blocks(last, d.Members)
+	s, err := newSession(env, &d.target, "density", d, l, exactly(minPayload))
 	if err != nil {
 		return err
 	}

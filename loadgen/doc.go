@@ -2,13 +2,17 @@
 // connections to a chat server, makes them talk on a schedule, and reports
 // what the server delivered, how late, and whether it was right.
 //
-// Nouns: a pacer says how many things are due after so much time; a plan says
-// who says which of them; a fleet is all connections of a run, dealt to
+// Nouns: a scenario says what to do, in phases; a pacer how many things are due
+// after so much time; a plan who says which of them; a fleet is all connections of a run, dealt to
 // workers, one per event loop; a client is one connection; a room checks that
 // its members saw one sequence, with a ledger of what was published to it; a
 // recorder counts and times, and is a worker's own; a report is what is left
-// at the end. A scenario (run, density, slow, hostile) drives a fleet and writes a
-// report.
+// at the end. The commands (play, run, density, slow, hostile) drive a fleet and
+// write a report.
+//
+// Packages below: pace (schedules), scenario (YAML files and the built-in
+// ones), blocking (a client that need not read), hostile (attacks), rows (the
+// server's database).
 //
 // Goroutines: one per event loop, on which everything about its clients
 // happens; one metronome that wakes the loops when something is due; and the

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/hubbub-chat/hubbub/loadgen/pace"
 	"github.com/hubbub-chat/hubbub/netpoll"
 )
 
@@ -22,9 +23,10 @@ type fleetConfig struct {
 	prefix    string     // of room names; empty: one of the run's own
 	layout    layout
 	loops     int
-	payload   int     // bytes of a message's data
+	payload   sizes
 	seed      uint64  // of what is drawn by chance
 	comeback  backoff // of connections that ended; zero: they stay away
+	tokens    *tokens // nil: clients are guests
 	keepAcked bool    // what was acknowledged is wanted at the end
 }
 
@@ -34,8 +36,10 @@ type fleet struct {
 	// immutable
 	clock     clock
 	run       string // the run's id, in every payload
-	payload   int
+	payload   sizes
 	layout    layout
+	seed      uint64
+	tokens    *tokens // nil: clients are guests
 	endpoints []endpoint
 	dials     []netpoll.Dial // to the endpoints, in their order
 	comeback  backoff
@@ -59,6 +63,8 @@ func newFleet(cfg fleetConfig) (*fleet, error) {
 		run:     run,
 		payload: cfg.payload,
 		layout:  cfg.layout,
+		seed:    cfg.seed,
+		tokens:  cfg.tokens,
 		sources: newSources(cfg.endpoints, cfg.layout.conns, bits),
 		clients: make([]client, cfg.layout.conns),
 
@@ -126,7 +132,7 @@ func (f *fleet) ask(do func(*worker)) {
 
 // open begins to open connections first to last-1, rate of them a second.
 func (f *fleet) open(first, last int, rate float64) {
-	p := &plan{pacer: pacer{rate, int64(last - first)}, start: f.clock.now(), first: first}
+	p := &plan{Pacer: pace.Even(rate, int64(last-first)), start: f.clock.now(), first: first}
 	f.metronome.plan.Store(p)
 	f.ask(func(w *worker) { w.opening = task{plan: p} })
 }
@@ -135,6 +141,23 @@ func (f *fleet) open(first, last int, rate float64) {
 func (f *fleet) talk(p *plan) {
 	f.metronome.plan.Store(p)
 	f.ask(func(w *worker) { w.talking = task{plan: p} })
+}
+
+// phase begins a new one: what is due from since on is timed apart. It returns
+// the times of the phase before the last, of which nothing is waited for any
+// more.
+func (f *fleet) phase(since int64) times {
+	sum := newTimes(0)
+	var mu sync.Mutex
+	f.ask(func(w *worker) {
+		old := w.rec.turn(since)
+		mu.Lock()
+		defer mu.Unlock()
+		sum.merge(&old)
+		old.reset(0)
+		w.rec.spare = old
+	})
+	return sum
 }
 
 // forget empties the latencies of messages and leaves out of them what was

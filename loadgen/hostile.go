@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/hubbub-chat/hubbub/loadgen/hostile"
+	"github.com/hubbub-chat/hubbub/loadgen/pace"
 )
 
 // hostileCmd is the scenario `hostile`: honest members of rooms are measured
@@ -99,8 +100,8 @@ func (h *hostileCmd) Run(env environment) error {
 	for i := range attacks {
 		attacks[i].Prepare() // before there is anything to be disturbed by it
 	}
-	l := layout{conns: h.Connections, rooms: h.Rooms, sample: 1}
-	s, err := newSession(env, &h.target, "hostile", h, l, h.Payload)
+	l := inTurn(h.Connections, h.Rooms)
+	s, err := newSession(env, &h.target, "hostile", h, l, exactly(h.Payload))
 	if err != nil {
 		return err
 	}
@@ -148,7 +149,7 @@ func (w *siege) hold(ctx context.Context, d time.Duration) phase {
 	rec := f.forget(f.clock.now())
 	w.all.merge(rec)
 	seconds := max(float64(f.clock.now()-began)/1e9, 1e-9)
-	return phase{rec.delivery, rec.lag, (after.CPU - before.CPU).Seconds() / seconds * 100,
+	return phase{rec.now.delivery, rec.lag, (after.CPU - before.CPU).Seconds() / seconds * 100,
 		max(w.high, after.RSS), after.RSS, to.Closed - from.Closed}
 }
 
@@ -161,7 +162,7 @@ func (w *siege) run(attacks []hostile.Attack) *hostilePart {
 		longest += w.Quiet + max(w.Attack, attacks[i].AtLeast) + time.Second
 	}
 	count := int64(w.Rate * longest.Seconds())
-	f.talk(&plan{pacer: pacer{w.Rate, count}, start: f.clock.now(), layout: f.layout})
+	f.talk(&plan{Pacer: pace.Even(w.Rate, count), start: f.clock.now(), layout: &f.layout})
 	w.hold(ctx, min(w.Quiet, time.Second)) // caches fill, and nobody looks
 	quiet := w.hold(ctx, w.Quiet)
 	for i := range attacks {
@@ -184,7 +185,7 @@ func (w *siege) run(attacks []hostile.Attack) *hostilePart {
 	to := f.counts()
 	w.drain(w.Drain)
 	w.report.Interrupted = ctx.Err() != nil
-	w.report.Messages = newMessages(&from, &to, w.all)
+	w.report.Messages = newMessages(&from, &to, &w.all.now)
 	part.judge(w.hostileCmd)
 	return part
 }

@@ -64,7 +64,7 @@ func (k *kept) line() string {
 // both by offset.
 type comparison struct {
 	run     string
-	payload int
+	payload sizes
 	acked   []entry // those not passed yet
 	last    uint64
 	ids     map[uint64]struct{}

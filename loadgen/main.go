@@ -8,9 +8,12 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/hubbub-chat/hubbub/loadgen/scenario"
 )
 
 // The exit codes.
@@ -22,10 +25,12 @@ const (
 
 // commands are the scenarios.
 type commands struct {
-	Run     runCmd     `cmd:"" help:"Hold connections, publish on a schedule, report latencies and check the order."`
-	Density densityCmd `cmd:"" help:"Open connections in steps and tell the memory that each costs a server, which should have just been started."`
-	Slow    slowCmd    `cmd:"" help:"Let one member of a room stop reading: what do the others notice, and does it recover?"`
-	Hostile hostileCmd `cmd:"" help:"Attack the server in many ways: what do honest clients notice, and how does each attacker end?"`
+	Run       runCmd       `cmd:"" help:"Hold connections, publish on a schedule, report latencies and check the order."`
+	Play      playCmd      `cmd:"" help:"Play a scenario: a YAML file, or one of the built-in ones."`
+	Scenarios scenariosCmd `cmd:"" help:"List the built-in scenarios, or show the text of one, to begin from."`
+	Density   densityCmd   `cmd:"" help:"Open connections in steps and tell the memory that each costs a server, which should have just been started."`
+	Slow      slowCmd      `cmd:"" help:"Let one member of a room stop reading: what do the others notice, and does it recover?"`
+	Hostile   hostileCmd   `cmd:"" help:"Attack the server in many ways: what do honest clients notice, and how does each attacker end?"`
 }
 
 // environment is what a scenario gets from outside.
@@ -54,7 +59,7 @@ func main() {
 // execute runs one command line and returns the exit code.
 func execute(env environment, args []string) int {
 	var cli commands
-	parser, err := kong.New(&cli, kong.Name("loadgen"), kong.Vars{"attacks": attackNames()}, kong.Writers(env.stdout, env.stderr),
+	parser, err := kong.New(&cli, kong.Name("loadgen"), kong.Vars{"attacks": attackNames(), "scenarios": strings.Join(scenario.Names(), ", ")}, kong.Writers(env.stdout, env.stderr),
 		kong.Description("Load for chat servers that speak the Centrifuge protocol. Exit code 0: all was right; "+
 			"1: faults were found, or the run could not be done; 2: a bad flag."),
 		kong.UsageOnError(), kong.ConfigureHelp(kong.HelpOptions{Compact: true}))

@@ -20,6 +20,23 @@ type payload struct {
 	lag       int64  // how much later it was sent, ns
 }
 
+// sizes is how long the data of messages are, in bytes.
+type sizes struct{ least, most int }
+
+// exactly is one size for all.
+func exactly(size int) sizes { return sizes{size, size} }
+
+// of is the size of one message: anything between the two, the same each time
+// it is asked for.
+func (s sizes) of(publisher, n uint32) int {
+	if s.most <= s.least {
+		return s.least
+	}
+	// A multiplicative hash (Knuth's): sizes need not be more random than that.
+	h := (uint64(publisher)<<32 | uint64(n)) * 0x9E3779B97F4A7C15
+	return s.least + int((h>>32)%uint64(s.most-s.least+1))
+}
+
 // id tells the message from all others of its room.
 func (p payload) id() uint64 { return uint64(p.publisher)<<32 | uint64(p.n) }
 
@@ -46,8 +63,8 @@ func (p payload) append(b []byte, run string, size int) []byte {
 // parsePayload reads what append wrote. It wants those very bytes, the filler
 // too: a server hands data on unchanged, so another spelling is another's
 // message, or a damaged one.
-func parsePayload(data []byte, run string, size int) (p payload, ok bool) {
-	if len(data) != size {
+func parsePayload(data []byte, run string, size sizes) (p payload, ok bool) {
+	if len(data) < size.least || len(data) > size.most {
 		return p, false
 	}
 	f := fields{rest: data}
@@ -66,7 +83,7 @@ func parsePayload(data []byte, run string, size int) (p payload, ok bool) {
 		f.literal(filler[:min(len(f.rest)-len(payloadEnd), len(filler))])
 	}
 	f.literal(payloadEnd)
-	return p, !f.failed
+	return p, !f.failed && len(data) == size.of(p.publisher, p.n)
 }
 
 // fields takes a text apart from the front; once something is not as

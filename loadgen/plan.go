@@ -1,83 +1,100 @@
 package main
 
-import "time"
+import (
+	"math"
+	"sort"
+	"time"
 
-// layout says which connection sits in which room. Rooms are filled in turn
-// (connection i is in room i mod rooms), or one after another when block is
-// set, which lets a room be complete while there are still few connections.
-type layout struct {
-	conns  int
-	rooms  int
-	block  int // members of a room that is filled before the next; 0: in turn
-	sample int // every sample-th member of a room decodes what it gets; 1: all
-}
-
-func (l layout) room(i int) int {
-	if l.block > 0 {
-		return i / l.block
-	}
-	return i % l.rooms
-}
-
-// decodes reports whether connection i looks into messages or only counts
-// them. The first member of every room decodes.
-func (l layout) decodes(i int) bool {
-	if l.block > 0 {
-		return i%l.block%l.sample == 0
-	}
-	return i/l.rooms%l.sample == 0
-}
-
-// members is the number of members of room r, and member(r, j) the j-th.
-func (l layout) members(r int) int {
-	if l.block > 0 {
-		return max(0, min(l.block, l.conns-r*l.block))
-	}
-	return (l.conns - r + l.rooms - 1) / l.rooms
-}
-
-func (l layout) member(r, j int) int {
-	if l.block > 0 {
-		return r*l.block + j
-	}
-	return r + j*l.rooms
-}
+	"github.com/hubbub-chat/hubbub/loadgen/pace"
+)
 
 // plan is a schedule of events from a start: of connections to open, or of
 // messages to publish. It is immutable and shared by all workers, each of
 // which does what falls to its own connections.
 type plan struct {
-	pacer
-	start   int64 // clock time of event 0
-	first   int   // to open: the connection of event 0
-	layout        // to publish: who is where
-	talkers int   // members of a room that take turns; 0: all
+	pace.Pacer
+	start int64 // clock time of event 0
+	first int   // to open: the connection of event 0
+
+	*layout        // to publish: who is where
+	talkers  share // members of a room that take turns
+	byMember bool  // a room is spoken to as often as it has talkers; else all rooms are alike
+	cum      []int // byMember: talkers of the rooms before each, and behind them of all
+	stride   int   // byMember: from one talker to the next
+}
+
+// share is a part of a room's members: a number of them, or a fraction. The
+// zero share is all.
+type share struct {
+	number   int
+	fraction float64
+}
+
+func (s share) of(members int) int {
+	switch {
+	case s.number > 0:
+		return min(members, s.number)
+	case s.fraction > 0:
+		return max(1, min(members, int(math.Ceil(s.fraction*float64(members)))))
+	}
+	return members
+}
+
+// talkersOf is how many members of room r publish. Who only counts messages
+// does not talk, for its acks would be counted with them.
+func (p *plan) talkersOf(r int) int {
+	return p.talkers.of((p.members(r) + p.sample - 1) / p.sample)
+}
+
+// weigh lets rooms be spoken to as often as they have talkers.
+func (p *plan) weigh() {
+	p.byMember, p.cum = true, make([]int, p.rooms+1)
+	for r := range p.rooms {
+		p.cum[r+1] = p.cum[r] + p.talkersOf(r)
+	}
+	// Those who talk one after another sit far apart: a stride near the golden
+	// section that all are reached by.
+	all := p.cum[p.rooms]
+	p.stride = max(1, int(float64(all)*0.6180339887))
+	for gcd(p.stride, all) != 1 {
+		p.stride++
+	}
+}
+
+func gcd(a, b int) int {
+	for b != 0 {
+		a, b = b, a%b
+	}
+	return a
 }
 
 // due is the number of events whose time has come, at is when event k's does,
 // both in the clock's time.
-func (p *plan) due(now int64) int64 { return p.pacer.due(time.Duration(now - p.start)) }
-func (p *plan) at(k int64) int64    { return p.start + int64(p.pacer.at(k)) }
+func (p *plan) due(now int64) int64 { return p.Due(time.Duration(now - p.start)) }
+func (p *plan) at(k int64) int64    { return p.start + int64(p.At(k)) }
 
 // nextDue is when the plan's next event is due, but not more than idle from
 // now. A nil plan has none.
 func (p *plan) nextDue(now int64, idle time.Duration) int64 {
 	if p != nil {
-		if k := p.due(now); k < p.count {
+		if k := p.due(now); k < p.Count() {
 			return min(p.at(k), now+int64(idle))
 		}
 	}
 	return now + int64(idle)
 }
 
-// speaker is who publishes message k: rooms take turns, and in a room its
-// talkers do. Who only counts messages does not talk, for its acks would be
-// counted with them. n numbers the messages of a room from 0.
+// speaker is who publishes message k, and its number in its room, which no
+// other has. Rooms take turns, and in a room its talkers do; or, by member,
+// all talkers take turns.
 func (p *plan) speaker(k int64) (conn int, n uint32) {
-	r, turn := int(k%int64(p.rooms)), k/int64(p.rooms)
-	able := (p.members(r) + p.sample - 1) / p.sample
-	if p.talkers > 0 {
-		able = min(able, p.talkers)
+	if !p.byMember {
+		r, turn := int(k%int64(p.rooms)), k/int64(p.rooms)
+		return p.member(r, int(turn%int64(p.talkersOf(r)))*p.sample), uint32(turn)
 	}
-	return p.member(r, int(turn%int64(able))*p.sample), uint32(turn)
+	all := int64(p.cum[p.rooms])
+	turn, i := k/all, int(k%all*int64(p.stride)%all)
+	r := sort.SearchInts(p.cum, i+1) - 1
+	j := i - p.cum[r]
+	return p.member(r, j*p.sample), uint32(turn)*uint32(p.cum[r+1]-p.cum[r]) + uint32(j)
 }

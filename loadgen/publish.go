@@ -5,7 +5,7 @@ import "github.com/centrifugal/protocol/cfjson"
 // publish sends message n of the client's room, which was due at a time. It
 // returns false when it cannot.
 func (c *client) publish(n uint32, at, now int64) bool {
-	if c.state != joined || !c.conn.Open() || c.conn.Queued() > maxUnsent {
+	if c.state != joined || c.mute || !c.conn.Open() || c.conn.Queued() > maxUnsent {
 		return false
 	}
 	w := c.worker
@@ -16,7 +16,7 @@ func (c *client) publish(n uint32, at, now int64) bool {
 	b = cfjson.AppendUint(b, uint64(c.lastID))
 	b = append(append(b, `,"publish":{"channel":`...), c.part.room.quoted...)
 	b = append(b, `,"data":`...)
-	b = payload{c.index, n, at, now - at}.append(b, w.fleet.run, w.fleet.payload)
+	b = payload{c.index, n, at, now - at}.append(b, w.fleet.run, w.fleet.payload.of(c.index, n))
 	b = append(b, "}}"...)
 	w.scratch = b
 	c.conn.Reply(false, b)

@@ -87,14 +87,14 @@ func TestPayload(t *testing.T) {
 			if len(b) != size || !json.Valid(b) {
 				t.Fatalf("%+v: %d bytes, want %d: %s", p, len(b), size, b)
 			}
-			got, ok := parsePayload(b, run, size)
+			got, ok := parsePayload(b, run, exactly(size))
 			if !ok || got != p {
 				t.Fatalf("%+v read as %+v, %t", p, got, ok)
 			}
 			for name, bad := range map[string]bool{
-				"another run":  second(parsePayload(b, "ffffffff", size)),
-				"another size": second(parsePayload(b, run, size+1)),
-				"cut":          second(parsePayload(b[:size-1], run, size-1)),
+				"another run":  second(parsePayload(b, "ffffffff", exactly(size))),
+				"another size": second(parsePayload(b, run, exactly(size+1))),
+				"cut":          second(parsePayload(b[:size-1], run, exactly(size-1))),
 			} {
 				if bad {
 					t.Errorf("%+v: accepted from %s", p, name)
@@ -109,11 +109,11 @@ func second(_ payload, ok bool) bool { return ok }
 func FuzzPayload(f *testing.F) {
 	f.Add(payload{1, 2, 3, 4}.append(nil, "0123abcd", 200))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		p, ok := parsePayload(b, "0123abcd", len(b))
+		p, ok := parsePayload(b, "0123abcd", exactly(len(b)))
 		if !ok || len(b) < minPayload {
 			return
 		}
-		again, ok := parsePayload(p.append(nil, "0123abcd", len(b)), "0123abcd", len(b))
+		again, ok := parsePayload(p.append(nil, "0123abcd", len(b)), "0123abcd", exactly(len(b)))
 		if !ok || again != p {
 			t.Fatalf("%+v, again %+v, %t", p, again, ok)
 		}
@@ -127,7 +127,7 @@ func TestHotPathDoesNotAllocate(t *testing.T) {
 		if !ok {
 			t.Fatal("not taken")
 		}
-		said, ok := parsePayload(p.data, "0123abcd", 200)
+		said, ok := parsePayload(p.data, "0123abcd", exactly(200))
 		if !ok {
 			t.Fatal("not parsed")
 		}
@@ -141,7 +141,7 @@ func BenchmarkPush(b *testing.B) {
 	b.SetBytes(int64(len(testPush)))
 	for b.Loop() {
 		p, _ := scanPush(testPush)
-		if _, ok := parsePayload(p.data, "0123abcd", 200); !ok {
+		if _, ok := parsePayload(p.data, "0123abcd", exactly(200)); !ok {
 			b.Fatal("not parsed")
 		}
 	}

@@ -1,6 +1,9 @@
 package main
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // lateAfter is how much later than planned a message may leave before it
 // counts as late: the tool, or a full socket, was then the bottleneck.
@@ -81,34 +84,31 @@ type recorder struct {
 
 	// Latencies count from when a thing was due, services from when it was
 	// really sent. Both only for what was due after since.
-	since           int64
-	tcp             latency // from dialling to a connected socket
-	handshake       latency // from dialling to the end of the handshake
-	connect         latency // from connect+subscribe to the connect reply
-	subscribe       latency // from connect+subscribe to the subscribe reply
-	recovery        latency // the same of members that came back and recovered
-	away            latency // from the end of a membership to its return
-	ack, ackService latency
-	delivery        latency
-	deliveryService latency
-	recovered       latency // of what was due while its member was away
-	recent          latency // deliveries since a scenario last asked
-	lag             latency // how late the loop's turns were
-	lifeLag         latency // the same before the last phase
+	now, before, spare times
+	tcp                latency // from dialling to a connected socket
+	handshake          latency // from dialling to the end of the handshake
+	connect            latency // from connect+subscribe to the connect reply
+	subscribe          latency // from connect+subscribe to the subscribe reply
+	recovery           latency // the same of members that came back and recovered
+	away               latency // from the end of a membership to its return
+	refresh            latency // of tokens on a living connection
+	recent             latency // deliveries since a scenario last asked
+	lag                latency // how late the loop's turns were
+	lifeLag            latency // the same before the last phase
 }
 
-// all are the latencies but for recent, which is one scenario's own.
+// all are the latencies but for recent, which is one scenario's own, and those
+// of messages.
 func (r *recorder) all() []latency {
-	return []latency{r.tcp, r.handshake, r.connect, r.subscribe, r.recovery, r.away, r.ack, r.ackService,
-		r.delivery, r.deliveryService, r.recovered, r.lag, r.lifeLag}
+	return []latency{r.tcp, r.handshake, r.connect, r.subscribe, r.recovery, r.away, r.refresh, r.lag, r.lifeLag}
 }
 
 func newRecorder() *recorder {
 	return &recorder{
 		errors: map[uint32]uint64{}, closes: map[uint32]uint64{}, unsubs: map[uint32]uint64{},
 		tcp: newLatency(), handshake: newLatency(), connect: newLatency(), subscribe: newLatency(),
-		recovery: newLatency(), away: newLatency(), ack: newLatency(), ackService: newLatency(),
-		delivery: newLatency(), deliveryService: newLatency(), recovered: newLatency(),
+		recovery: newLatency(), away: newLatency(), refresh: newLatency(),
+		now: newTimes(0), before: newTimes(math.MaxInt64), spare: newTimes(0),
 		recent: newLatency(), lag: newLatency(), lifeLag: newLatency(),
 	}
 }
@@ -122,44 +122,71 @@ func (r *recorder) merge(o *recorder) {
 			(*sum)[code] += n
 		}
 	}
+	r.now.merge(&o.now)
+	r.before.merge(&o.before)
 	from := o.all()
 	for i, l := range r.all() {
 		l.merge(from[i])
 	}
 }
 
-// forget empties the latencies of messages, at the end of a phase.
+// forget empties the latencies of messages, at the end of a phase after which
+// nothing that was due in it counts.
 func (r *recorder) forget(since int64) {
-	r.since = since
-	for _, l := range []latency{r.ack, r.ackService, r.delivery, r.deliveryService, r.recovered} {
-		l.h.Reset()
-	}
+	r.now.reset(since)
+	r.before.reset(math.MaxInt64)
 	r.lifeLag.merge(r.lag)
 	r.lag.h.Reset()
 }
 
+// turn begins a phase: what was due in the last still counts there. It returns
+// the times of the phase before that.
+func (r *recorder) turn(since int64) (over times) {
+	over = r.before
+	r.before = r.now
+	r.now = r.spare
+	r.now.reset(since)
+	return over
+}
+
+// due are the times of the phase in which something was due; nil: of none.
+func (r *recorder) due(at int64) *times {
+	switch {
+	case at >= r.now.since:
+		return &r.now
+	case at >= r.before.since:
+		return &r.before
+	}
+	return nil
+}
+
 // answered times a publish.
 func (r *recorder) answered(p *inflight, now int64) {
-	if p.at >= r.since {
-		r.ack.record(now - p.at)
-		r.ackService.record(now - p.sent)
+	if t := r.due(p.at); t != nil {
+		t.ack.record(now - p.at)
+		t.ackService.record(now - p.sent)
 	}
 }
 
 // delivered times a delivery. What was due while its member was away was late
-// by that, and is kept apart.
-func (r *recorder) delivered(p *payload, now int64, away bool) {
+// by that, and is kept apart. last says that all other members have had it.
+func (r *recorder) delivered(p *payload, now int64, away, last bool) {
+	t := r.due(p.at)
 	if away {
-		if p.at >= r.since {
-			r.recovered.record(now - p.at)
+		if t != nil {
+			t.recovered.record(now - p.at)
 		}
 		return
 	}
-	if p.at >= r.since {
-		r.delivery.record(now - p.at)
-		r.deliveryService.record(now - p.at - p.lag)
-	}
 	r.recent.record(now - p.at)
+	if t == nil {
+		return
+	}
+	t.delivery.record(now - p.at)
+	t.deliveryService.record(now - p.at - p.lag)
+	if last {
+		t.last.record(now - p.at)
+	}
 }
 
 // snapshot is a fleet's counts at one time.

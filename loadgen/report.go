@@ -22,6 +22,7 @@ type report struct {
 	History     *historyPart `json:"history,omitempty"`
 	Rows        *kept        `json:"rows,omitempty"` // of the database
 	Messages    *messages    `json:"messages,omitempty"`
+	Phases      []phasePart  `json:"phases,omitempty"`
 	Check       *check       `json:"check,omitempty"`
 	Density     *densityPart `json:"density,omitempty"`
 	Slow        *slowPart    `json:"slow,omitempty"`
@@ -49,6 +50,7 @@ type connections struct {
 	Subscribe quantiles `json:"subscribe"`
 	Recovery  quantiles `json:"recovery"`
 	Away      quantiles `json:"away"`
+	Refresh   quantiles `json:"refresh"` // of tokens
 	Errors    codes     `json:"errors"`
 	Closes    codes     `json:"closes"`
 	Unsubs    codes     `json:"unsubscribed"`
@@ -74,23 +76,36 @@ type messages struct {
 	AckedRate       float64   `json:"acked_per_s"`
 	DeliveredRate   float64   `json:"delivered_per_s"`
 	BytesRate       float64   `json:"received_bytes_per_s"`
+	Unsent          uint64    `json:"unsent"`
+	Late            uint64    `json:"sent_late"`
 	Ack             quantiles `json:"ack"`
 	AckService      quantiles `json:"ack_service"`
 	Delivery        quantiles `json:"delivery"`
 	DeliveryService quantiles `json:"delivery_service"`
-	Recovered       quantiles `json:"recovered"` // of what was due while its member was away
+	Last            quantiles `json:"last_member"` // until the last member of the room has it
+	Recovered       quantiles `json:"recovered"`   // of what was due while its member was away
 }
 
-func newMessages(from, to *snapshot, rec *recorder) *messages {
+// newMessages puts two counts in relation. t may follow later.
+func newMessages(from, to *snapshot, t *times) *messages {
 	seconds := max(float64(to.at-from.at)/1e9, 1e-9)
 	per := func(to, from uint64) float64 { return float64(to-from) / seconds }
-	return &messages{
+	m := &messages{
 		Seconds: seconds, SentRate: per(to.Sent, from.Sent), AckedRate: per(to.Acked, from.Acked),
 		DeliveredRate: per(to.Delivered, from.Delivered), BytesRate: per(to.bytesIn, from.bytesIn),
-		Ack: rec.ack.quantiles(), AckService: rec.ackService.quantiles(),
-		Delivery: rec.delivery.quantiles(), DeliveryService: rec.deliveryService.quantiles(),
-		Recovered: rec.recovered.quantiles(),
+		Unsent: to.Unsent - from.Unsent, Late: to.Late - from.Late,
 	}
+	if t != nil {
+		m.times(t)
+	}
+	return m
+}
+
+// times fills in the latencies.
+func (m *messages) times(t *times) {
+	m.Ack, m.AckService = t.ack.quantiles(), t.ackService.quantiles()
+	m.Delivery, m.DeliveryService = t.delivery.quantiles(), t.deliveryService.quantiles()
+	m.Last, m.Recovered = t.last.quantiles(), t.recovered.quantiles()
 }
 
 // check is whether it was right, over the whole run.
@@ -98,7 +113,8 @@ type check struct {
 	counts
 	Lost       uint64 `json:"lost"` // deliveries missing after the drain
 	Unanswered uint64 `json:"unanswered"`
-	Away       uint64 `json:"away"`       // members that had not come back at the end
+	Away       uint64 `json:"away"` // members that had not come back at the end
+	MayRefuse  bool   `json:"may_refuse_recovery"`
 	ComesBack  bool   `json:"comes_back"` // whether clients do, when their connection ends
 	Sample     int    `json:"sample"`     // order was checked on one connection in this many
 }
@@ -126,7 +142,9 @@ type server struct {
 
 // judge writes down every reason for exit code 1.
 func (r *report) judge() {
-	r.Faults = []string{}
+	if r.Faults == nil {
+		r.Faults = []string{}
+	}
 	bad := func(n uint64, what string) {
 		if n > 0 {
 			r.Faults = append(r.Faults, fmt.Sprintf("%d %s", n, what))
@@ -149,7 +167,9 @@ func (r *report) judge() {
 			bad(k.Gone, "connections ended for good")
 		}
 		bad(k.Away, "members never came back")
-		bad(k.Unrecovered, "recoveries refused")
+		if !k.MayRefuse {
+			bad(k.Unrecovered, "recoveries refused")
+		}
 		if !k.ComesBack {
 			bad(k.Unsent, "publishes that could not be sent")
 		}

@@ -25,7 +25,34 @@ type room struct {
 	mu     sync.Mutex
 	seq    sequence
 	ledger ledger
+	parts  uint32            // with members
+	whole  map[uint64]uint32 // how many parts have had a message, by offset; only where there are several
 }
+
+// complete is called by a part whose members all have had a message. It
+// returns true for the last of them.
+func (m *room) complete(offset uint64) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.parts <= 1 {
+		return true
+	}
+	if m.whole == nil {
+		m.whole = map[uint64]uint32{}
+	}
+	m.whole[offset]++
+	if m.whole[offset] < m.parts {
+		if len(m.whole) > maxWhole { // some part never gets them
+			clear(m.whole)
+		}
+		return false
+	}
+	delete(m.whole, offset)
+	return true
+}
+
+// maxWhole bounds what a room remembers of messages on their way.
+const maxWhole = 1 << 14
 
 func newRooms(prefix string, n int, keepAcked bool) []room {
 	rooms := make([]room, n)
@@ -60,8 +87,8 @@ func checkPrefix(prefix string) error {
 func (m *room) observe(r *reader, e entry) (place, said verdict) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	place, fresh := m.seq.observe(r, e)
-	if fresh {
+	place, by := m.seq.observe(r, e)
+	if by == 1 {
 		said = m.ledger.see(e)
 	}
 	return place, said
@@ -107,6 +134,7 @@ func (m *room) end() (end, unseen uint64) {
 type part struct {
 	room  *room
 	epoch string   // the last that a member was told
+	live  uint32   // members that are connected
 	seq   sequence // as the members on this loop saw it
 	self  reader   // the part's own position in the room's sequence
 }
@@ -118,6 +146,7 @@ func (p *part) join(r *reader, from uint64) {
 	if p.seq.join(r, from); len(p.seq.readers) == 1 {
 		p.room.mu.Lock()
 		p.room.seq.join(&p.self, 0)
+		p.room.parts++
 		p.room.mu.Unlock()
 	}
 }
@@ -134,19 +163,25 @@ func (p *part) leave(r *reader) {
 	if p.seq.leave(r); len(p.seq.readers) == 0 {
 		p.room.mu.Lock()
 		p.room.seq.leave(&p.self)
+		p.room.parts--
 		p.room.mu.Unlock()
 	}
 }
 
-// observe takes one delivery to a member.
-func (p *part) observe(r *reader, e entry) verdict {
-	v, fresh := p.seq.observe(r, e)
-	if !fresh || v != inOrder {
-		if fresh {
-			p.room.observe(&p.self, e)
-		}
-		return v
+// observe takes one delivery to a member. last says that all connected members
+// of the room have had it by now.
+func (p *part) observe(r *reader, e entry) (v verdict, last bool) {
+	v, by := p.seq.observe(r, e)
+	if v == inOrder && by == 1 {
+		v = p.first(e)
+	} else if by == 1 {
+		p.room.observe(&p.self, e)
 	}
+	return v, v == inOrder && by == p.live && p.room.complete(e.offset)
+}
+
+// first passes a message on that is new to the part.
+func (p *part) first(e entry) verdict {
 	// That it is late for the part was some member's fault, and counted there.
 	place, said := p.room.observe(&p.self, e)
 	if place == unexpected {

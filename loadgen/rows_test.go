@@ -32,7 +32,7 @@ func TestRows(t *testing.T) {
 	}
 	defer db.Close() //nolint:errcheck // a test's
 
-	f := &fleet{run: "0123abcd", payload: 100, rooms: newRooms("rows-", 2, true)}
+	f := &fleet{run: "0123abcd", payload: exactly(100), rooms: newRooms("rows-", 2, true)}
 	var insert strings.Builder
 	var args []any
 	for n := range uint32(messages) {
@@ -40,7 +40,7 @@ func TestRows(t *testing.T) {
 		f.rooms[0].sent(n)
 		f.rooms[0].ack(p.id())
 		f.rooms[0].ledger.see(entry{uint64(n+1) * 1024, p.id()})
-		if args = append(args, (n+1)*1024, p.append(nil, f.run, f.payload)); insert.Len() > 0 {
+		if args = append(args, (n+1)*1024, p.append(nil, f.run, 100)); insert.Len() > 0 {
 			insert.WriteString(",")
 		}
 		insert.WriteString("('rows-0', ?, 0, '', '', '', '', ?)")
@@ -49,7 +49,7 @@ func TestRows(t *testing.T) {
 	if _, err := writer.Exec(into+insert.String(), args...); err != nil {
 		t.Fatal(err)
 	}
-	other := payload{publisher: 8, n: 1}.append(nil, f.run, f.payload)
+	other := payload{publisher: 8, n: 1}.append(nil, f.run, 100)
 	for _, c := range []struct {
 		name, spoil string
 		args        []any

@@ -20,13 +20,19 @@ import (
 // get. It is lost when the hole is never filled, and out of order when it is.
 type sequence struct {
 	base    uint64 // position of entries[0]
-	entries []entry
+	entries []seen
 	dropped uint64 // offset of the last entry that was dropped
 	trimAt  int    // number of entries at which to try to drop some
 	readers []*reader
 }
 
 type entry struct{ offset, id uint64 }
+
+// seen is an entry, and how many readers have it.
+type seen struct {
+	entry
+	by uint32
+}
 
 // reader is one member's position. It belongs to its sequence.
 type reader struct {
@@ -42,8 +48,8 @@ type reader struct {
 const maxHoles = 1 << 16
 
 const (
-	keepEntries = 1 << 10 // kept behind all readers, to place those who join late
-	trimEntries = 1 << 12
+	keepEntries = 1 << 8 // kept behind all readers, to place those who join late
+	trimEntries = 1 << 10
 )
 
 // verdict says what is wrong with one delivery.
@@ -77,22 +83,29 @@ func (s *sequence) leave(r *reader) {
 	s.readers = s.readers[:last]
 }
 
-// observe takes one delivery to r. fresh says that nobody had seen e before.
-func (s *sequence) observe(r *reader, e entry) (v verdict, fresh bool) {
+// observe takes one delivery to r. by is how many readers have had e in its
+// place, this one included; 1 says that nobody had seen it before. It is 0 when
+// the delivery was not in its place and others have seen it.
+func (s *sequence) observe(r *reader, e entry) (v verdict, by uint32) {
 	i, n := r.next-s.base, uint64(len(s.entries))
-	if i < n && s.entries[i] == e {
+	if i < n && s.entries[i].entry == e {
 		r.next++
-		return inOrder, false
+		s.entries[i].by++
+		return inOrder, s.entries[i].by
 	}
 	if i == n && e.offset > r.from && e.offset > s.top() {
-		s.entries = append(s.entries, e)
+		s.entries = append(s.entries, seen{e, 1})
 		r.next++
 		if len(s.entries) > max(s.trimAt, trimEntries) {
 			s.trim()
 		}
-		return inOrder, true
+		return inOrder, 1
 	}
-	return s.misplaced(r, e)
+	v, fresh := s.misplaced(r, e)
+	if fresh {
+		by = 1
+	}
+	return v, by
 }
 
 func (s *sequence) top() uint64 {
@@ -103,7 +116,7 @@ func (s *sequence) top() uint64 {
 }
 
 func (s *sequence) find(offset uint64) (int, bool) {
-	return slices.BinarySearchFunc(s.entries, offset, func(e entry, o uint64) int { return cmp.Compare(e.offset, o) })
+	return slices.BinarySearchFunc(s.entries, offset, func(e seen, o uint64) int { return cmp.Compare(e.offset, o) })
 }
 
 // misplaced takes a delivery that is not the one at r's position.
@@ -141,7 +154,7 @@ func (s *sequence) misplaced(r *reader, e entry) (v verdict, fresh bool) {
 // insert puts e at p and leaves a hole with every reader that is past it. The
 // one that brings it is left to the caller.
 func (s *sequence) insert(p int, e entry, by *reader) {
-	s.entries = slices.Insert(s.entries, p, e)
+	s.entries = slices.Insert(s.entries, p, seen{e, 1})
 	for _, r := range s.readers {
 		if r != by && r.next > s.base+uint64(p) {
 			r.next++

@@ -20,6 +20,7 @@ type chat struct {
 	rooms  map[string]*chatRoom
 	enc    schema.Encoder
 	wrong  wrong
+	pongs  int  // empty commands that came
 	frames bool // several messages in a frame
 }
 
@@ -118,6 +119,10 @@ func (c *chatClient) command(cmd *protocol.Command) {
 		c.publish(cmd)
 	case cmd.History != nil:
 		c.history(cmd)
+	case cmd.Refresh != nil:
+		c.say(&protocol.Reply{Id: cmd.Id, Refresh: &protocol.RefreshResult{Expires: true, Ttl: 1}})
+	default:
+		c.chat.pongs++
 	}
 }
 

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"time"
-
-	"github.com/hubbub-chat/hubbub/loadgen/rows"
 )
 
 // session is one run of a scenario: the fleet, the report that grows, and
@@ -20,11 +18,10 @@ type session struct {
 	began  usage // the server before the first connection
 	own    usage // ourselves then
 
-	db       *rows.DB // nil: none was given
-	lastOpen int64    // when there was last a connection, clock ns
+	lastOpen int64 // when there was last a connection, clock ns
 }
 
-func newSession(env environment, t *target, scenario string, setup any, l layout, payload int, more ...func(*fleetConfig)) (*session, error) {
+func newSession(env environment, t *target, scenario string, setup any, l layout, payload sizes, more ...func(*fleetConfig)) (*session, error) {
 	cfg, err := t.config(l, payload)
 	if err != nil {
 		return nil, err
@@ -84,6 +81,9 @@ func (s *session) hold(d time.Duration) (now snapshot, interrupted bool) {
 // giveUp is how long a run in which clients come back goes on without any.
 const giveUp = 30 * time.Second
 
+// fault writes down a reason for exit code 1.
+func (s *session) fault(text string) { s.report.Faults = append(s.report.Faults, text) }
+
 // deserted reports whether no connection is left, or is likely to come back.
 func (s *session) deserted(now *snapshot) bool {
 	if now.open() > 0 {
@@ -118,6 +118,7 @@ func (s *session) finish(setup func(*report)) error {
 	c.Retried, c.Rejoined, c.Unrecovered = rec.Retried, rec.Rejoined, rec.Unrecovered
 	c.TCP, c.Handshake = rec.tcp.quantiles(), rec.handshake.quantiles()
 	c.Connect, c.Subscribe = rec.connect.quantiles(), rec.subscribe.quantiles()
+	c.Refresh = rec.refresh.quantiles()
 	c.Recovery, c.Away = rec.recovery.quantiles(), rec.away.quantiles()
 	c.Errors, c.Closes, c.Unsubs = newCodes(rec.errors), newCodes(rec.closes), newCodes(rec.unsubs)
 	if err := f.firstDialError(); err != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/hubbub-chat/hubbub/loadgen/pace"
 	"github.com/hubbub-chat/hubbub/schema"
 )
 
@@ -51,8 +52,8 @@ func (c *slowCmd) Run(env environment) error {
 	if err := c.check(); err != nil {
 		return err
 	}
-	l := layout{conns: c.Members - 1, rooms: 1, sample: 1}
-	s, err := newSession(env, &c.target, "slow", c, l, c.Payload)
+	l := inTurn(c.Members-1, 1)
+	s, err := newSession(env, &c.target, "slow", c, l, exactly(c.Payload))
 	if err != nil {
 		return err
 	}
@@ -88,12 +89,12 @@ func (c *slowCmd) phases(s *session, slow *sleeper, part *slowPart) {
 	all := newRecorder()
 	phase := func(q *quantiles) {
 		rec := f.forget(f.clock.now())
-		*q = rec.delivery.quantiles()
+		*q = rec.now.delivery.quantiles()
 		all.merge(rec)
 	}
 	from := f.counts()
 	count := int64(c.Rate * (c.Before + c.Stall + c.After).Seconds())
-	f.talk(&plan{pacer: pacer{c.Rate, count}, start: f.clock.now(), layout: f.layout})
+	f.talk(&plan{Pacer: pace.Even(c.Rate, count), start: f.clock.now(), layout: &f.layout})
 	s.hold(c.Before)
 	phase(&part.Before)
 	slow.asleep.Store(true)
@@ -103,7 +104,7 @@ func (c *slowCmd) phases(s *session, slow *sleeper, part *slowPart) {
 	to, _ := s.hold(c.After)
 	s.drain(c.Drain)
 	phase(&part.After)
-	s.report.Messages = newMessages(&from, &to, all)
+	s.report.Messages = newMessages(&from, &to, &all.now)
 }
 
 // catchUp waits until the sleeper has everything, or has ended.

@@ -20,6 +20,9 @@ func writeTable(out io.Writer, r *report) error {
 		t.messages(r.Messages)
 	}
 	t.latencies(r)
+	if len(r.Phases) > 1 {
+		t.phases(r.Phases)
+	}
 	if r.Slow != nil {
 		t.slow(r.Slow)
 	}
@@ -116,11 +119,13 @@ func (t table) latencies(r *report) {
 	line("subscribe", r.Connections.Subscribe)
 	line("recovery", r.Connections.Recovery)
 	line("away", r.Connections.Away)
+	line("token refresh", r.Connections.Refresh)
 	if m := r.Messages; m != nil {
 		line("publish ack", m.Ack)
 		line("  from actual send", m.AckService)
 		line("delivery", m.Delivery)
 		line("  from actual send", m.DeliveryService)
+		line("  to the last member", m.Last)
 		line("  of what was missed", m.Recovered)
 	}
 	if r.History != nil {
@@ -130,6 +135,25 @@ func (t table) latencies(r *report) {
 		line("delivery before", s.Before)
 		line("delivery during", s.During)
 		line("delivery after", s.After)
+	}
+	fmt.Fprintln(t.w)
+	_ = t.w.Flush() // the last Flush has the error
+}
+
+func (t table) phases(all []phasePart) {
+	fmt.Fprintf(t.w, "phase\tseconds\trate\tsent/s\tacked/s\tdelivered/s\tp50\tp99\tmax\tack p99\tlast p99\n")
+	for i := range all {
+		p := &all[i]
+		name := p.Name
+		if !p.Measured {
+			name += " (not measured)"
+		}
+		rate := fmt.Sprintf("%g", p.From)
+		if p.To != p.From {
+			rate = fmt.Sprintf("%g to %g", p.From, p.To)
+		}
+		fmt.Fprintf(t.w, "%s\t%.1f\t%s\t%.1f\t%.1f\t%.0f\t%s\t%s\t%s\t%s\t%s\n", name, p.Seconds, rate, p.SentRate, p.AckedRate, p.DeliveredRate,
+			short(p.Delivery.P50), short(p.Delivery.P99), short(p.Delivery.Max), short(p.Ack.P99), short(p.Last.P99))
 	}
 	fmt.Fprintln(t.w)
 	_ = t.w.Flush() // the last Flush has the error

@@ -24,7 +24,7 @@ type target struct {
 }
 
 // config checks the flags and makes a fleet's configuration of them.
-func (t *target) config(l layout, payload int) (fleetConfig, error) {
+func (t *target) config(l layout, payload sizes) (fleetConfig, error) {
 	cfg := fleetConfig{prefix: t.RoomPrefix, layout: l, loops: t.Loops, payload: payload}
 	switch {
 	case t.ConnectRate <= 0:

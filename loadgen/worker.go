@@ -1,7 +1,6 @@
 package main
 
 import (
-	"container/heap"
 	"math/rand/v2"
 	"sync/atomic"
 
@@ -20,7 +19,7 @@ type worker struct {
 	rec     *recorder
 	parts   map[int]*part // by room
 	scratch []byte        // the command being written
-	retries retries
+	chores  chores
 	chance  *rand.Rand
 	opening task // connections to open
 	talking task // messages to publish
@@ -41,7 +40,7 @@ type task struct {
 
 // next returns the task's next event that is due.
 func (t *task) next(now int64) (k int64, ok bool) {
-	if t.plan == nil || t.done >= t.plan.count || t.plan.at(t.done) > now {
+	if t.plan == nil || t.done >= t.plan.Count() || t.plan.at(t.done) > now {
 		return 0, false
 	}
 	t.done++
@@ -80,8 +79,12 @@ func (w *worker) turn() bool {
 			w.publish(i, n, w.talking.plan.at(k))
 		}
 	}
-	for ; did < maxPerTurn && len(w.retries) > 0 && w.retries[0].at <= now && !w.over; did++ {
-		w.dial(heap.Pop(&w.retries).(retry).client)
+	for ; did < maxPerTurn; did++ {
+		x, ok := w.nextChore(now)
+		if !ok {
+			break
+		}
+		w.do(x, now)
 	}
 	return did == maxPerTurn
 }
@@ -90,7 +93,7 @@ func (w *worker) turn() bool {
 func (w *worker) later(c *client, now int64) {
 	c.state = waiting
 	wait := w.fleet.comeback.wait(int(c.tries), w.chance)
-	heap.Push(&w.retries, retry{now + int64(wait), c})
+	w.plan(chore{at: now + int64(wait), client: c, what: dials})
 }
 
 // publish lets connection i say message n of its room, which was due at a
@@ -129,6 +132,7 @@ func (w *worker) dial(c *client) {
 	d.Local = f.sources.of(i)
 	c.state, c.began, c.ping = dialling, f.clock.now(), 0
 	c.tries = min(c.tries+1, 200)
+	c.session++
 	conn, err := w.loop.Dial(&d, c)
 	if err == nil {
 		c.conn = conn

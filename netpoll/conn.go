@@ -173,6 +173,9 @@ func (c *Conn) Close(cl Close) {
 	}
 }
 
+// Drop ends the connection without a word, as a broken network does.
+func (c *Conn) Drop() { c.end(codeAbnormal) }
+
 // hasten gives the last bytes of a peer that does not read to the kernel: it
 // keeps them when the socket is closed, so the peer finds the close frame
 // whenever it comes back. The socket is full, so it gets more room first; the

@@ -42,6 +42,7 @@ var libraries = map[string][]string{
 	"github.com/alecthomas/kong":          {"server", "loadgen"},
 	"go.uber.org/zap":                     {"server", "fanout/redis", "sink"},
 	"github.com/HdrHistogram":             {"loadgen"},
+	"go.yaml.in/yaml":                     {"loadgen/scenario"},
 }
 
 func TestImports(t *testing.T) {

@@ -1,0 +1,376 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/hubbub-chat/hubbub/loadgen/pace"
+	"github.com/hubbub-chat/hubbub/loadgen/rows"
+	"github.com/hubbub-chat/hubbub/loadgen/scenario"
+)
+
+// playCmd is `play`: a scenario from a file, or one of the built-in ones.
+type playCmd struct {
+	target
+	witnesses
+	Scenario string   `arg:"" help:"A scenario file, or one of ${scenarios}." json:"scenario"`
+	Set      []string `help:"Replace what the scenario says: a key like connections or phases.1.rate, = and its value." placeholder:"KEY=VALUE" sep:"none" json:"set,omitempty"`
+}
+
+// witnesses are where what was acknowledged is looked for at the end.
+type witnesses struct {
+	History     bool          `help:"Read every room's history at the end and compare it with what was acknowledged." negatable:"" json:"history"`
+	HistoryWait time.Duration `help:"How long the history may take to have everything (default ${default})." default:"10s" json:"history_wait_ns"`
+	MySQL       string        `name:"mysql" env:"LOADGEN_MYSQL" help:"Compare the rows of this database with what was acknowledged, too (user:password@tcp(host:port)/name)." placeholder:"DSN" json:"-"`
+	AckedFile   string        `name:"acked-file" help:"Write what was acknowledged there at the end: a line of room, tab, offset each." placeholder:"FILE" json:"acked_file,omitempty"`
+}
+
+func (w *witnesses) wanted() bool { return w.History || w.MySQL != "" || w.AckedFile != "" }
+
+// Run is kong's entry.
+func (p *playCmd) Run(env environment) error {
+	text, err := scenario.Text(p.Scenario)
+	if err != nil {
+		return usageError(err.Error())
+	}
+	sc, err := scenario.Parse(text, p.Set...)
+	if err != nil {
+		return usageError(fmt.Sprintf("scenario %s: %v", p.Scenario, err))
+	}
+	p.ConnectRate = sc.ConnectRate
+	p.History = p.History || sc.History
+	return play(env, &p.target, &p.witnesses, sc, p)
+}
+
+// player is a scenario under way.
+type player struct {
+	*session
+	sc     *scenario.Scenario
+	wit    *witnesses
+	start  int64 // of the first phase, clock ns
+	all    times // of all measured phases
+	phases []phasePart
+	rounds int // actions so far
+	db     *rows.DB
+}
+
+// phasePart is one phase's part of a report.
+type phasePart struct {
+	Name     string  `json:"name"`
+	Measured bool    `json:"measured"`
+	From     float64 `json:"rate_from"`
+	To       float64 `json:"rate_to"`
+	messages
+}
+
+// play runs a scenario and hands out its report. setup is what the report says
+// of how it was asked for.
+func play(env environment, t *target, w *witnesses, sc *scenario.Scenario, setup any) error {
+	l := layoutOf(sc)
+	if err := feasible(t, sc, &l); err != nil {
+		return err
+	}
+	p := &player{sc: sc, wit: w, all: newTimes(0)}
+	if w.MySQL != "" {
+		var err error
+		if p.db, err = rows.Open(env.ctx, w.MySQL); err != nil {
+			return usageError("--mysql: " + err.Error())
+		}
+		defer p.db.Close() //nolint:errcheck // it was only read
+	}
+	tok, err := tokensOf(sc.Tokens)
+	if err != nil {
+		return err
+	}
+	p.session, err = newSession(env, t, sc.Name, setup, l, sizes{sc.Payload.Least, sc.Payload.Most}, func(cfg *fleetConfig) {
+		cfg.keepAcked, cfg.tokens = w.wanted(), tok
+		if r := sc.Reconnect; r != nil {
+			cfg.comeback = backoff{r.Min.Value, r.Max.Value}
+		}
+	})
+	if err != nil {
+		return err
+	}
+	if p.join(0, l.conns) != nil {
+		return p.finish(nil)
+	}
+	connected := p.server()
+	p.talk()
+	cpuFrom, cpuTo, from, to := p.through()
+	p.drain(sc.Drain.Value)
+	p.sum(&from, &to)
+	p.report.Check = p.checked(max(1, sc.CountOnly))
+	p.expect()
+	if err := p.afterwards(); err != nil {
+		return err
+	}
+	return p.finish(func(rep *report) {
+		if t.ServerPid > 0 {
+			rep.Server = newServer(p.began, connected, cpuFrom, cpuTo, rep)
+		}
+	})
+}
+
+func layoutOf(sc *scenario.Scenario) (l layout) {
+	switch r := &sc.Rooms; {
+	case len(r.Groups) > 0:
+		var all []int
+		for _, g := range r.Groups {
+			for range g.Count {
+				all = append(all, g.Members)
+			}
+		}
+		l = sized(sc.Connections, all)
+	case r.Sizes == "zipf":
+		l = zipf(sc.Connections, r.Count, r.Exponent)
+	default:
+		l = inTurn(sc.Connections, r.Count)
+	}
+	l.sample = max(1, sc.CountOnly)
+	return l
+}
+
+// What one event loop of this tool can do, measured by its self-test; a
+// scenario that asks for more measures the tool.
+const (
+	maxSends    = 150_000   // publishes a second
+	maxReceives = 4_000_000 // deliveries a second, when they come many in a read
+)
+
+// feasible reports a scenario that this tool cannot play as it is asked to.
+func feasible(t *target, sc *scenario.Scenario, l *layout) error {
+	if err := checkFiles(l.conns); err != nil {
+		return err
+	}
+	var top float64
+	for i := range sc.Phases {
+		top = max(top, sc.Phases[i].Rate.From, sc.Phases[i].Rate.To)
+	}
+	loops := float64(t.Loops)
+	if top > maxSends*loops {
+		return usageError(fmt.Sprintf("a rate of %.0f messages/s is above what %d loops of this tool can send (%d each): lower it, or raise --loops",
+			top, t.Loops, maxSends))
+	}
+	p := plan{layout: l, talkers: share{sc.Talkers.Number, sc.Talkers.Fraction}, byMember: sc.Talk == "members"}
+	if out := top * p.listeners(); out > maxReceives*loops {
+		return usageError(fmt.Sprintf("%.0f messages/s to rooms of %.0f are %.0f deliveries/s, above what %d loops of this tool can receive (%d each): lower the rate, or raise --loops",
+			top, p.listeners(), out, t.Loops, maxReceives))
+	}
+	return nil
+}
+
+// tokenSecret is where the secret of the server's HS256 key may stand.
+const tokenSecret = "LOADGEN_TOKEN_SECRET"
+
+func tokensOf(t *scenario.Tokens) (*tokens, error) {
+	if t == nil {
+		return nil, nil
+	}
+	secret := []byte(os.Getenv(tokenSecret))
+	if t.SecretFile != "" {
+		var err error
+		if secret, err = os.ReadFile(t.SecretFile); err != nil {
+			return nil, usageError("tokens.secret_file: " + err.Error())
+		}
+		secret = []byte(strings.TrimSpace(string(secret)))
+	}
+	if len(secret) == 0 {
+		return nil, usageError("the scenario connects with tokens: give the secret of the server's HS256 key in $" + tokenSecret + ", or tokens.secret_file")
+	}
+	return &tokens{secret, t.TTL.Value}, nil
+}
+
+// talk begins to publish, on one schedule through all phases.
+func (p *player) talk() {
+	var segments []pace.Segment
+	for i := range p.sc.Phases {
+		ph := &p.sc.Phases[i]
+		segments = append(segments, pace.Segment{For: ph.For.Value, From: ph.Rate.From, To: ph.Rate.To})
+	}
+	f := p.fleet
+	p.start = f.clock.now()
+	f.forget(p.start)
+	schedule := &plan{Pacer: pace.New(segments...), start: p.start, layout: &f.layout,
+		talkers: share{p.sc.Talkers.Number, p.sc.Talkers.Fraction}}
+	if p.sc.Talk == "members" {
+		schedule.weigh()
+	}
+	if schedule.Count() > 0 {
+		f.talk(schedule)
+	}
+}
+
+// through goes through the phases. It returns the server's usage and the
+// counts at the ends of what is measured.
+func (p *player) through() (cpuFrom, cpuTo usage, from, to snapshot) {
+	f := p.fleet
+	at := p.start
+	before := f.counts()
+	measuring := false
+	for i := range p.sc.Phases {
+		ph := &p.sc.Phases[i]
+		if ph.Measured() && !measuring {
+			measuring, cpuFrom, from = true, p.server(), before
+		}
+		at += int64(ph.For.Value)
+		done := p.begin(ph)
+		now, interrupted := p.hold(time.Duration(at - f.clock.now()))
+		if err := done(); err != nil {
+			p.fault(fmt.Sprintf("%s: %v", ph.Name, err))
+		}
+		if ph.Measured() {
+			cpuTo, to = p.server(), now
+		}
+		p.phases = append(p.phases, phasePart{Name: ph.Name, Measured: ph.Measured(), From: ph.Rate.From, To: ph.Rate.To, messages: *newMessages(&before, &now, nil)})
+		if interrupted || i == len(p.sc.Phases)-1 || p.deserted(&now) {
+			break
+		}
+		p.time(f.phase(at))
+		before = now
+	}
+	return cpuFrom, cpuTo, from, to
+}
+
+// time writes down the latencies of the last phase but one: what was due in it
+// and has not come in all of the phase behind it counts as lost or not, but no
+// longer as late.
+func (p *player) time(t times) {
+	i := len(p.phases) - 2
+	if i < 0 {
+		return
+	}
+	ph := &p.phases[i]
+	ph.messages.times(&t)
+	if ph.Measured {
+		p.all.merge(&t)
+	}
+}
+
+// sum closes the phases' books.
+func (p *player) sum(from, to *snapshot) {
+	rest := p.fleet.recorded()
+	p.time(rest.before)
+	p.phases = append(p.phases, phasePart{}) // so that the last is the last but one
+	p.time(rest.now)
+	p.phases = p.phases[:len(p.phases)-1]
+	p.report.Phases = p.phases
+	p.report.Messages = newMessages(from, to, &p.all)
+}
+
+// begin starts a phase's action and returns what waits for it.
+func (p *player) begin(ph *scenario.Phase) (done func() error) {
+	done = func() error { return nil }
+	a := ph.Do
+	if a == nil {
+		return done
+	}
+	part := func(s scenario.Share) float64 {
+		if s.Number > 0 {
+			return float64(s.Number) / float64(p.fleet.layout.conns)
+		}
+		return s.Fraction
+	}
+	if a.Cut.Given() {
+		p.fleet.strike(cuts, part(a.Cut), a.Over.Value, p.rounds)
+	}
+	if a.Silence.Given() {
+		p.fleet.strike(silences, part(a.Silence), a.Over.Value, p.rounds)
+	}
+	if len(a.Command) > 0 {
+		done = p.command(a.Command)
+	}
+	p.rounds++
+	return done
+}
+
+// command runs a program beside a phase. It is given a minute longer than the
+// phase, and then killed.
+func (p *player) command(words []string) (done func() error) {
+	ctx, cancel := context.WithCancel(p.env.ctx)
+	n := strconv.Itoa(p.rounds)
+	args := make([]string, len(words))
+	for i, w := range words {
+		args[i] = strings.ReplaceAll(w, "{n}", n)
+	}
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...) //nolint:gosec // the scenario's author says what to run
+	cmd.Stdout, cmd.Stderr = p.env.stderr, p.env.stderr
+	result := make(chan error, 1)
+	go func() { result <- cmd.Run() }() // ends with ctx
+	return func() error {
+		defer cancel()
+		timer := time.AfterFunc(time.Minute, cancel)
+		defer timer.Stop()
+		if err := <-result; err != nil {
+			return fmt.Errorf("%s: %w", args[0], err)
+		}
+		return nil
+	}
+}
+
+// expect judges by what the scenario promises.
+func (p *player) expect() {
+	e, m := &p.sc.Expect, p.report.Messages
+	over := func(what string, q quantiles, most time.Duration) {
+		if most > 0 && q.P99 > float64(most.Microseconds()) {
+			p.fault(fmt.Sprintf("%s p99 %s is above %s", what, short(q.P99), most))
+		}
+	}
+	over("delivery", m.Delivery, e.P99.Value)
+	over("ack", m.Ack, e.AckP99.Value)
+	p.report.Check.MayRefuse = e.Unrecovered
+}
+
+// afterwards looks for what was acknowledged where it should be kept.
+func (p *player) afterwards() error {
+	w, f, ctx := p.wit, p.fleet, p.env.ctx
+	if w.AckedFile != "" {
+		if err := writeAcked(w.AckedFile, f.rooms); err != nil {
+			return err
+		}
+	}
+	if w.History {
+		p.report.History = new(historyPart)
+		p.report.History.read(ctx, f, w.HistoryWait)
+	}
+	if p.db != nil {
+		p.report.Rows = new(kept)
+		p.report.Rows.readRows(ctx, f, p.db, w.HistoryWait)
+	}
+	return nil
+}
+
+// scenariosCmd is `scenarios`.
+type scenariosCmd struct {
+	Name string `arg:"" optional:"" help:"The one to show."`
+}
+
+// Run is kong's entry.
+func (c *scenariosCmd) Run(env environment) error {
+	if c.Name != "" {
+		text, err := scenario.Text(c.Name)
+		if err != nil {
+			return usageError(err.Error())
+		}
+		_, err = env.stdout.Write(text)
+		return err
+	}
+	t := table{tabwriter.NewWriter(env.stdout, 0, 0, 2, ' ', 0)}
+	for _, name := range scenario.Names() {
+		text, err := scenario.Text(name)
+		if err != nil {
+			return err
+		}
+		sc, err := scenario.Parse(text)
+		if err != nil {
+			return err
+		}
+		t.row(name, sc.About)
+	}
+	return t.w.Flush()
+}

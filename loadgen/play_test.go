@@ -1,0 +1,200 @@
+package main
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// scenarioFile writes a scenario into a file.
+func scenarioFile(t testing.TB, text string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "scenario.yaml")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+const spike = `
+name: spike
+connections: 20
+rooms: {count: 5, sizes: zipf}
+talk: members
+talkers: 50%
+payload: [100, 400]
+reconnect: {min: 50ms, max: 200ms}
+history: true
+phases:
+  - {name: warm up, for: 200ms, rate: 100, measure: false}
+  - {name: before, for: 400ms, rate: 100}
+  - {name: up, for: 400ms, rate: [100, 500], do: {cut: 50%, over: 100ms}}
+  - {name: after, for: 400ms, rate: 100}
+`
+
+// TestPlay: phases with rates of their own, rooms and messages of many sizes,
+// and connections that are cut off and come back.
+func TestPlay(t *testing.T) {
+	for _, loops := range []string{"1", "2"} {
+		url, _ := startChat(t, wrong{}, false)
+		code, r, stdout, stderr := loadgen(t, t.Context(), "play", scenarioFile(t, spike), "--url", url, "--seed", "7", "--loops", loops)
+		if code != exitOK {
+			t.Fatalf("exit code %d\n%s%s", code, stdout, stderr)
+		}
+		k := r.Check
+		if want := uint64(20 + 40 + 120 + 40); k.Sent+k.Unsent != want || k.Acked+k.Cut != k.Sent {
+			t.Errorf("of %d messages: %+v", want, k)
+		}
+		// Whom it hits is the seed's choice, not the loops'.
+		if k.Closed != 9 || k.Rejoined != 9 || r.History.Acked != k.Acked {
+			t.Errorf("check %+v, history %+v", k, r.History)
+		}
+		var names []string
+		var delivered int64
+		for _, p := range r.Phases {
+			names = append(names, p.Name)
+			if delivered += p.Delivery.Count; p.Delivery.Count == 0 || p.Ack.Count == 0 {
+				t.Errorf("%s: %+v", p.Name, p)
+			}
+		}
+		if got := strings.Join(names, ", "); got != "warm up, before, up, after" {
+			t.Errorf("phases %s", got)
+		}
+		if all := r.Messages.Delivery.Count + r.Phases[0].Delivery.Count; all != delivered || r.Messages.Last.Count == 0 {
+			t.Errorf("%d deliveries in the phases, %d in the sum", delivered, all)
+		}
+	}
+}
+
+// TestSilence: those who vanish answer no ping, and the others do.
+func TestSilence(t *testing.T) {
+	url, s := startChat(t, wrong{also: func(_ *chat, r *chatRoom, n int) {
+		if n == 40 { // in the second phase
+			for _, m := range r.members {
+				m.conn.Reply(false, []byte("{}"))
+			}
+		}
+	}}, false)
+	const text = `
+name: silence
+connections: 200
+rooms: 1
+talkers: 20
+phases:
+  - {for: 300ms, rate: 100}
+  - {for: 500ms, rate: 100, do: {silence: 30%}}
+`
+	code, r, stdout, _ := loadgen(t, t.Context(), "play", scenarioFile(t, text), "--url", url, "--seed", "3")
+	if code != exitFaults || r.Check.Unsent == 0 { // of the silent talkers
+		t.Fatalf("exit code %d\n%s", code, stdout)
+	}
+	s.engine.Stop()
+	if s.pongs < 110 || s.pongs > 170 {
+		t.Fatalf("%d of 200 answered the ping", s.pongs)
+	}
+}
+
+// TestTokens: clients connect to the real server with tokens that end, and
+// refresh them without losing their connection.
+func TestTokens(t *testing.T) {
+	const secret = "a secret of the tests, long enough"
+	h := startHubbub(t, "127.0.0.1:0", t.TempDir(), "--token-key", "hs256:"+secret)
+	t.Setenv(tokenSecret, secret)
+	code, r, stdout, stderr := loadgen(t, t.Context(), "play", "token-expiry", "--url", h.url,
+		"--set", "connections=20", "--set", "rooms=2", "--set", "tokens.ttl=2s", "--set", "phases.0.for=5s")
+	if code != exitOK || r.Connections.Refresh.Count < 20 || len(r.Connections.Errors) > 0 {
+		t.Fatalf("exit code %d\n%s%s", code, stdout, stderr)
+	}
+	t.Setenv(tokenSecret, "another secret that is long enough")
+	if code, r, stdout, _ = loadgen(t, t.Context(), "play", "token-expiry", "--url", h.url,
+		"--set", "connections=4", "--set", "rooms=2", "--set", "phases.0.for=1s"); code != exitFaults || r.Connections.Failed != 4 {
+		t.Fatalf("exit code %d with the wrong secret\n%s", code, stdout)
+	}
+}
+
+// TestCommand: a program runs beside a phase; one that fails is a fault.
+func TestCommand(t *testing.T) {
+	url, _ := startChat(t, wrong{}, false)
+	file := filepath.Join(t.TempDir(), "touched")
+	text := strings.ReplaceAll(`
+name: command
+connections: 2
+rooms: 1
+phases:
+  - {for: 100ms, rate: 50, do: {command: [touch, "FILE{n}"]}}
+  - {for: 100ms, rate: 50, do: {command: [touch, "FILE{n}"]}}
+  - {for: 100ms, rate: 50, do: {command: ["false"]}}
+`, "FILE", file)
+	code, r, stdout, _ := loadgen(t, t.Context(), "play", scenarioFile(t, text), "--url", url)
+	if faults := strings.Join(r.Faults, ", "); code != exitFaults || !strings.Contains(faults, "phase 3: false: exit status 1") {
+		t.Fatalf("exit code %d\n%s", code, stdout)
+	}
+	for _, n := range []string{"0", "1"} {
+		if _, err := os.Stat(file + n); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestExpect: what a scenario promises is judged.
+func TestExpect(t *testing.T) {
+	url, _ := startChat(t, wrong{}, false)
+	code, r, stdout, _ := loadgen(t, t.Context(), "play", scenarioFile(t, spike), "--url", url, "--set", "expect.p99=1us", "--set", "expect.ack_p99=1h")
+	if code != exitFaults || len(r.Faults) != 1 || !strings.Contains(r.Faults[0], "delivery p99") {
+		t.Fatalf("exit code %d\n%s", code, stdout)
+	}
+}
+
+// TestPlayServerDies: a server that dies in the midst of a scenario in which
+// clients come back ends in a report.
+func TestPlayServerDies(t *testing.T) {
+	url, s := startChat(t, wrong{}, false)
+	go func() { // ends by itself
+		time.Sleep(300 * time.Millisecond)
+		s.engine.Stop()
+	}()
+	code, r, stdout, _ := loadgen(t, t.Context(), "play", scenarioFile(t, spike), "--url", url, "--set", "drain=1s", "--history-wait", "1s")
+	if code != exitFaults || r.Check.Away != 20 {
+		t.Fatalf("exit code %d\n%s", code, stdout)
+	}
+}
+
+func TestPlayInterrupted(t *testing.T) {
+	url, _ := startChat(t, wrong{}, false)
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	defer cancel()
+	_, r, stdout, _ := loadgen(t, ctx, "play", "steady", "--url", url, "--set", "connections=20")
+	if !r.Interrupted || r.Check.Acked == 0 {
+		t.Fatal(stdout)
+	}
+}
+
+// TestBadScenarios: one line before anything starts, which names the limit.
+func TestBadScenarios(t *testing.T) {
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"nonsense"}, "built in are"},
+		{[]string{"steady", "--set", "conections=5"}, "unknown key conections"},
+		{[]string{"steady", "--set", "phases.1.rate=1000000"}, "--loops"},
+		{[]string{"one-room", "--set", "phases.1.rate=10000"}, "100000000 deliveries/s"},
+		{[]string{"steady", "--set", "connections=100000000"}, "RLIMIT_NOFILE"},
+		{[]string{"token-expiry"}, tokenSecret},
+	} {
+		code, _, _, stderr := loadgen(t, t.Context(), append([]string{"play"}, c.args...)...)
+		if code != exitUsage || strings.Count(stderr, "\n") != 1 || !strings.Contains(stderr, c.want) {
+			t.Errorf("%v: exit code %d, said %q", c.args, code, stderr)
+		}
+	}
+	code, _, stdout, _ := func() (int, report, string, string) {
+		var out strings.Builder
+		return execute(environment{t.Context(), &out, os.Stderr}, []string{"scenarios"}), report{}, out.String(), ""
+	}()
+	if code != exitOK || !strings.Contains(stdout, "reconnect-storm") {
+		t.Errorf("exit code %d, %s", code, stdout)
+	}
+}
