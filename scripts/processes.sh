@@ -18,21 +18,20 @@ runs() {
 }
 
 # start NAME PORT COMMAND...: in the background, as a session of its own. It has
-# started when it listens on the port; 0: at once.
+# started when it listens on the port.
 start() {
   local name=$1 port=$2
   shift 2
   mkdir -p "$dir/$name"
-  if [ "$port" != 0 ] && listens "$port"; then fail "port $port, which $name wants, is taken"; fi
+  if listens "$port"; then fail "port $port, which $name wants, is taken"; fi
   (
     cd "$dir/$name"
     setsid nohup "$@" >>log 2>&1 </dev/null &
     echo $! >pid
   )
   for _ in $(seq 600); do
-    if [ "$port" = 0 ]; then sleep 0.5; fi
+    if listens "$port"; then return; fi
     runs "$name" || break
-    if [ "$port" = 0 ] || listens "$port"; then return; fi
     sleep 0.1
   done
   tail -n 20 "$dir/$name/log" >&2

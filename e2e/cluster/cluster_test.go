@@ -10,11 +10,26 @@ import (
 
 // cluster is three nodes behind nginx, on servers of the test's own.
 type cluster struct {
-	redis *backends.RedisServer
-	mysql *backends.MySQLServer
-	nodes []*node
-	front *front
-	env   []string // settings of nodes and writers
+	redis   *backends.RedisServer
+	mysql   *backends.MySQLServer
+	kafka   *backends.KafkaServer // nil: nodes write to MySQL themselves
+	writers []*node
+	nodes   []*node
+	front   *front
+	env     []string // settings of nodes and writers
+}
+
+// startCluster starts all of it: with Kafka, and two writers behind that.
+func startCluster(t testing.TB) *cluster {
+	t.Helper()
+	c := startServers(t)
+	c.kafka = backends.OwnKafka(t)
+	c.env = append(c.env, "HUBBUB_KAFKA="+c.kafka.Addr)
+	for i := range 2 {
+		c.writers = append(c.writers, run(t, fmt.Sprintf("sink%d", i+1), c.env, []string{"sink"}))
+	}
+	c.startNodes(t, "--no-sink")
+	return c
 }
 
 // startDirect starts a cluster without Kafka, whose nodes write to MySQL.

@@ -50,7 +50,7 @@ func script(t testing.TB, name string, args ...string) []string {
 // starts, with the same settings, up to where their machines differ.
 func TestComposeNodes(t *testing.T) {
 	c := readCompose(t)
-	local := regexp.MustCompile(`127\.0\.0\.1:\d+|127\.0\.0\.0/8|172\.16\.0\.0/12|:8000`)
+	local := regexp.MustCompile(`127\.0\.0\.1:\d+|127\.0\.0\.0/8|172\.16\.0\.0/12|:80[01]0`)
 	place := func(s string) string { return local.ReplaceAllString(s, "PLACE") }
 	ours := make(map[string]bool)
 	for _, line := range script(t, "cluster", "commands") {

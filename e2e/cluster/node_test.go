@@ -21,7 +21,7 @@ var httpClient = &http.Client{
 	},
 }
 
-// node is one `hubbub serve`.
+// node is one `hubbub serve`, or a writer.
 type node struct {
 	*backends.Process
 	t    testing.TB
@@ -41,10 +41,15 @@ func startNode(t testing.TB, args ...string) *node {
 // and as arguments.
 func startNodeWith(t testing.TB, env []string, args ...string) *node {
 	t.Helper()
+	return run(t, "node", append(env, "HUBBUB_API_KEY="+apiKey), append([]string{"serve", "--data=" + t.TempDir(), "--drain=1s",
+		"--trusted-proxies=127.0.0.0/8", "--sync=normal"}, args...))
+}
+
+// run runs the program with an address, and returns when it is ready.
+func run(t testing.TB, name string, env, args []string) *node {
+	t.Helper()
 	n := &node{t: t, addr: backends.Addr(t)}
-	args = append([]string{"serve", "--addr=" + n.addr, "--data=" + t.TempDir(), "--drain=1s",
-		"--trusted-proxies=127.0.0.0/8", "--sync=normal"}, args...)
-	n.Process = backends.Run(t, "node", binary, args, append(env, "HUBBUB_API_KEY="+apiKey), func() error {
+	n.Process = backends.Run(t, name, binary, append(args, "--addr="+n.addr), env, func() error {
 		resp, err := httpClient.Get("http://" + n.addr + "/readyz")
 		if err != nil {
 			return err

@@ -6,8 +6,11 @@ import (
 	"time"
 )
 
-// TestDirectRun: clients on three nodes see one order in each of 100 rooms, and the
-// database has what was acknowledged, each once. There is no Kafka.
+// TestRun: clients on three nodes see one order in each of 100 rooms, and the
+// database has what was acknowledged, each once.
+func TestRun(t *testing.T) { quietRun(t, startCluster(t)) }
+
+// TestDirectRun: the same without Kafka.
 func TestDirectRun(t *testing.T) { quietRun(t, startDirect(t)) }
 
 func quietRun(t *testing.T, c *cluster) {
@@ -33,8 +36,21 @@ type fault struct {
 	run  func()
 }
 
-// TestDirectFaults: the same while one part after the other fails. Publishes may
-// be refused meanwhile; nothing else may be noticed.
+// TestFaults: the same while one part after the other fails. Publishes may be
+// refused meanwhile; nothing else may be noticed.
+func TestFaults(t *testing.T) {
+	c := startCluster(t)
+	faultyRun(t, c,
+		fault{"restart of a node", c.nodes[0].Restart},
+		fault{"kill -9 of a node", func() { c.nodes[1].Kill9(); time.Sleep(time.Second); c.nodes[1].Start() }},
+		fault{"kill -9 of a writer", func() { c.writers[0].Kill9(); time.Sleep(time.Second); c.writers[0].Start() }},
+		fault{"restart of Redis", c.redis.Restart},
+		fault{"restart of Kafka", c.kafka.Restart},
+		fault{"restart of MariaDB", c.mysql.Restart},
+	)
+}
+
+// TestDirectFaults: the same without Kafka.
 func TestDirectFaults(t *testing.T) {
 	c := startDirect(t)
 	faultyRun(t, c,
