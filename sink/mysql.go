@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strconv"
 	"strings"
 	"time"
 
@@ -27,6 +28,17 @@ const (
 	// A batch has one connection, and a second one may have to be opened while
 	// a dead one is waited for.
 	writeConns = 2
+
+	// A process that is paused within a transaction holds its locks, and
+	// whoever takes over waits for them: so the server ends the session of one
+	// that has been silent for so many seconds. Connections at rest are closed
+	// before it does.
+	writeSilence = 15
+	writeIdle    = 10 * time.Second
+
+	// Seconds to wait for a row: less than readTimeout, so that the answer is
+	// heard and not a connection lost.
+	lockWait = 5
 )
 
 // MySQLConfig says which database, and how many connections it gets.
@@ -78,27 +90,19 @@ func OpenMySQL(ctx context.Context, cfg MySQLConfig) (*MySQL, error) {
 
 // open does what may fail. Whatever it has opened by then, release closes.
 func (m *MySQL) open(ctx context.Context, dsn *mysql.Config, cfg MySQLConfig) error {
-	var strict bool
-	var err error
-	if m.maxPacket, strict, err = probeMySQL(ctx, dsn); err != nil {
+	server, err := probeMySQL(ctx, dsn)
+	if err != nil {
 		return err
 	}
+	m.maxPacket = server.maxPacket
 	dsn.MaxAllowedPacket = m.maxPacket
-	if !strict {
-		// Otherwise MySQL shortens what does not fit, and says nothing. Where
-		// it is strict already, nothing is set: a sharded PlanetScale gives
-		// connections with settings of their own less gladly.
-		if dsn.Params == nil {
-			dsn.Params = make(map[string]string)
-		}
-		dsn.Params["sql_mode"] = "'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'"
-	}
-	if m.reads, err = openPool(dsn, max(cfg.ReadConns, 0)); err != nil {
+	if m.reads, err = openPool(dsn, cfg.ReadConns); err != nil {
 		return err
 	}
-	if m.writes, err = openPool(dsn, writeConns); err != nil {
+	if m.writes, err = openPool(server.forWriting(dsn), writeConns); err != nil {
 		return err
 	}
+	m.writes.SetConnMaxIdleTime(writeIdle)
 	if err = checkMySQLTables(ctx, m.writes); err != nil {
 		return err
 	}
@@ -157,18 +161,45 @@ func parseDSN(cfg MySQLConfig) (*mysql.Config, error) {
 	return dsn, nil
 }
 
-// probeMySQL asks the server what it takes.
-func probeMySQL(ctx context.Context, dsn *mysql.Config) (maxPacket int, strict bool, err error) {
+// mysqlServer is what a server says of itself.
+type mysqlServer struct {
+	maxPacket int  // bytes of a statement
+	strict    bool // it refuses what does not fit a column
+	vitess    bool // PlanetScale, or Vitess by itself
+}
+
+// probeMySQL asks the server.
+func probeMySQL(ctx context.Context, dsn *mysql.Config) (s mysqlServer, err error) {
 	db, err := openPool(dsn, 1)
 	if err != nil {
-		return 0, false, err
+		return s, err
 	}
 	defer db.Close() // nothing is under way on it
-	var mode string
-	if err := db.QueryRowContext(ctx, `SELECT @@max_allowed_packet, @@sql_mode`).Scan(&maxPacket, &mode); err != nil {
-		return 0, false, err
+	var mode, version string
+	err = db.QueryRowContext(ctx, `SELECT @@max_allowed_packet, @@sql_mode, @@version`).Scan(&s.maxPacket, &mode, &version)
+	s.strict = strings.Contains(mode, "STRICT_ALL_TABLES") || strings.Contains(mode, "STRICT_TRANS_TABLES")
+	s.vitess = strings.Contains(version, "Vitess") || strings.Contains(version, "PlanetScale")
+	return s, err
+}
+
+// forWriting returns the DSN of the connections that write. What they set they
+// set at once, when they are opened. Vitess gives connections with settings of
+// their own less gladly and has limits of its own on transactions, so there
+// only what must be is set.
+func (s mysqlServer) forWriting(dsn *mysql.Config) *mysql.Config {
+	dsn = dsn.Clone()
+	if dsn.Params == nil {
+		dsn.Params = make(map[string]string)
 	}
-	return maxPacket, strings.Contains(mode, "STRICT_ALL_TABLES") || strings.Contains(mode, "STRICT_TRANS_TABLES"), nil
+	if !s.strict {
+		// Otherwise MySQL shortens what does not fit, and says nothing.
+		dsn.Params["sql_mode"] = "'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'"
+	}
+	if !s.vitess {
+		dsn.Params["wait_timeout"] = strconv.Itoa(writeSilence)
+		dsn.Params["innodb_lock_wait_timeout"] = strconv.Itoa(lockWait)
+	}
+	return dsn
 }
 
 func openPool(dsn *mysql.Config, conns int) (*sql.DB, error) {

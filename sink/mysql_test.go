@@ -196,7 +196,7 @@ func TestMySQLGoesAway(t *testing.T) {
 	}
 }
 
-// A deadlock or a lock that somebody holds costs one more try.
+// A lock that somebody holds costs one more try.
 func TestMySQLBusy(t *testing.T) {
 	m := openMySQL(t)
 	mustAppend(t, m.Store, chain("r", 3)...)
@@ -210,15 +210,47 @@ func TestMySQLBusy(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	mustExec(t, m, `SET GLOBAL innodb_lock_wait_timeout = 1`)
-	m.writes.SetMaxIdleConns(0) // the setting is for new connections
 	start := time.Now()
 	if err := m.Append(t.Context(), chain("r", 4)); !errors.Is(err, ErrBusy) {
 		t.Errorf("append: %v after %v, want ErrBusy", err, time.Since(start))
 	}
-	mustExec(t, m, `SET GLOBAL innodb_lock_wait_timeout = 50`)
 	if _, err := conn.ExecContext(t.Context(), `ROLLBACK`); err != nil {
 		t.Fatal(err)
 	}
 	mustAppend(t, m.Store, chain("r", 4)...)
+}
+
+// A server that would shorten values is told not to.
+func TestMySQLIsStrict(t *testing.T) {
+	server := backends.OwnMySQL(t, "--sql-mode=")
+	m := openMySQLAt(t, server.DSN)
+	long := schema.Message{Room: "r", Offset: 1, User: strings.Repeat("x", 256), Data: []byte(`1`)}
+	if err := m.Append(t.Context(), []*schema.Message{&long}); !errors.Is(err, ErrData) {
+		t.Errorf("append: %v, want ErrData", err)
+	}
+}
+
+// Of a writer that falls silent within a transaction the locks go.
+func TestMySQLSilentWriter(t *testing.T) {
+	m := openMySQL(t)
+	mustAppend(t, m.Store, chain("r", 3)...)
+	conn, err := m.writes.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	for _, s := range []string{`START TRANSACTION`, `SELECT * FROM messages FOR UPDATE`} {
+		if _, err := conn.ExecContext(t.Context(), s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for start := time.Now(); ; {
+		err := m.Append(t.Context(), chain("r", 4))
+		if err == nil {
+			return
+		}
+		if !errors.Is(err, ErrBusy) || time.Since(start) > 2*writeSilence*time.Second {
+			t.Fatalf("after %v: %v", time.Since(start), err)
+		}
+	}
 }

@@ -311,7 +311,7 @@ func (s *Store) Close() error {
 func (s *Store) release() error {
 	var errs []error
 	if s.reads != nil {
-		errs = append(errs, s.reads.Close()) // and the statements with it
+		errs = append(errs, s.closePool(s.reads)) // and the statements with it
 	}
 	if s.writer != nil {
 		errs = append(errs, s.writer.close())
@@ -320,10 +320,19 @@ func (s *Store) release() error {
 		if s.lock != nil {
 			errs = append(errs, checkpointSQLite(s.writes))
 		}
-		errs = append(errs, s.writes.Close())
+		errs = append(errs, s.closePool(s.writes))
 	}
 	if s.lock != nil {
 		errs = append(errs, s.lock.release())
 	}
 	return errors.Join(errs...)
+}
+
+// closePool closes a pool. Of a server's, that nothing is under way on, it does
+// not matter whether a connection had been closed before by the other side.
+func (s *Store) closePool(db *sql.DB) error {
+	if err := db.Close(); s.lock != nil {
+		return err
+	}
+	return nil
 }

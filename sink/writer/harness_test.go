@@ -60,7 +60,7 @@ func newRigOn(t testing.TB, broker, dsn, topic string) *rig {
 	r := &rig{t: t, dsn: dsn, logs: logs, rooms: make(map[string][]*schema.Message), last: make(map[string]uint64)}
 	r.cfg = Config{
 		Kafka: kafka.Config{Brokers: []string{broker}, Topic: topic, Create: true, Partitions: 4},
-		Store: store, Group: topic, SessionTimeout: 6 * time.Second,
+		Store: store, Group: topic, SessionTimeout: sessionTimeout,
 		Log: zap.New(core),
 	}
 	if r.producer, err = kafka.Open(t.Context(), r.cfg.Kafka); err != nil {
