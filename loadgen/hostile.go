@@ -185,6 +185,7 @@ func (w *siege) run(attacks []hostile.Attack) *hostilePart {
 	to := f.counts()
 	w.drain(w.Drain)
 	w.report.Interrupted = ctx.Err() != nil
+	w.times = &w.all.now
 	w.report.Messages = newMessages(&from, &to, &w.all.now)
 	part.judge(w.hostileCmd)
 	return part

@@ -18,9 +18,10 @@ import (
 
 // The exit codes.
 const (
-	exitOK     = 0
-	exitFaults = 1 // the run found something wrong, or could not be done
-	exitUsage  = 2 // a bad flag: nothing was done
+	exitOK      = 0
+	exitFaults  = 1 // the run found something wrong, or could not be done
+	exitUsage   = 2 // a bad flag: nothing was done
+	exitInvalid = 3 // all was right, but the tool was the bottleneck (with --strict)
 )
 
 // commands are the scenarios.
@@ -30,6 +31,7 @@ type commands struct {
 	Scenarios scenariosCmd `cmd:"" help:"List the built-in scenarios, or show the text of one, to begin from."`
 	Density   densityCmd   `cmd:"" help:"Open connections in steps and tell the memory that each costs a server, which should have just been started."`
 	Slow      slowCmd      `cmd:"" help:"Let one member of a room stop reading: what do the others notice, and does it recover?"`
+	Compare   compareCmd   `cmd:"" help:"Put reports side by side, with intervals."`
 	Hostile   hostileCmd   `cmd:"" help:"Attack the server in many ways: what do honest clients notice, and how does each attacker end?"`
 }
 
@@ -47,6 +49,9 @@ func (e usageError) Error() string { return string(e) }
 // errFaults is a run that was done and is reported, and was not right.
 var errFaults = errors.New("faults found")
 
+// errInvalid is a run that was right, and whose figures are not to be trusted.
+var errInvalid = errors.New("this tool was the bottleneck")
+
 func main() {
 	// The loops and the metronome spend their time in system calls; with no P
 	// to spare, a loop that returns from one would wait for another's.
@@ -61,7 +66,7 @@ func execute(env environment, args []string) int {
 	var cli commands
 	parser, err := kong.New(&cli, kong.Name("loadgen"), kong.Vars{"attacks": attackNames(), "scenarios": strings.Join(scenario.Names(), ", ")}, kong.Writers(env.stdout, env.stderr),
 		kong.Description("Load for chat servers that speak the Centrifuge protocol. Exit code 0: all was right; "+
-			"1: faults were found, or the run could not be done; 2: a bad flag."),
+			"1: faults were found, or the run could not be done; 2: a bad flag; 3 (with --strict): right, but this tool was the bottleneck."),
 		kong.UsageOnError(), kong.ConfigureHelp(kong.HelpOptions{Compact: true}))
 	if err != nil {
 		panic(err) // the tags of the commands
@@ -76,6 +81,8 @@ func execute(env environment, args []string) int {
 	switch {
 	case err == nil:
 		return exitOK
+	case errors.Is(err, errInvalid): // the report says why
+		return exitInvalid
 	case errors.As(err, &usage):
 		fmt.Fprintf(env.stderr, "loadgen: %v\n", err)
 		return exitUsage

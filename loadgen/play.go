@@ -196,6 +196,7 @@ func (p *player) talk() {
 	f := p.fleet
 	p.start = f.clock.now()
 	f.forget(p.start)
+	p.tell.began, p.tell.total = p.start, p.sc.Total()
 	schedule := &plan{Pacer: pace.New(segments...), start: p.start, layout: &f.layout,
 		talkers: share{p.sc.Talkers.Number, p.sc.Talkers.Fraction}}
 	if p.sc.Talk == "members" {
@@ -219,6 +220,7 @@ func (p *player) through() (cpuFrom, cpuTo usage, from, to snapshot) {
 			measuring, cpuFrom, from = true, p.server(), before
 		}
 		at += int64(ph.For.Value)
+		p.tell.phase = ph.Name
 		done := p.begin(ph)
 		now, interrupted := p.hold(time.Duration(at - f.clock.now()))
 		if err := done(); err != nil {
@@ -260,6 +262,7 @@ func (p *player) sum(from, to *snapshot) {
 	p.time(rest.now)
 	p.phases = p.phases[:len(p.phases)-1]
 	p.report.Phases = p.phases
+	p.times = &p.all
 	p.report.Messages = newMessages(from, to, &p.all)
 }
 

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -196,5 +198,69 @@ func TestBadScenarios(t *testing.T) {
 	}()
 	if code != exitOK || !strings.Contains(stdout, "reconnect-storm") {
 		t.Errorf("exit code %d, %s", code, stdout)
+	}
+}
+
+// TestOutputs: a run in every form.
+func TestOutputs(t *testing.T) {
+	url, _ := startChat(t, wrong{}, false)
+	dir := t.TempDir()
+	prometheus := freeAddr(t)
+	scraped := make(chan string, 1)
+	go func() { // ends by itself
+		time.Sleep(2500 * time.Millisecond)
+		text := ""
+		if resp, err := http.Get("http://" + prometheus + "/metrics"); err == nil {
+			b, _ := io.ReadAll(resp.Body)
+			_ = resp.Body.Close()
+			text = string(b)
+		}
+		http.DefaultClient.CloseIdleConnections()
+		scraped <- text
+	}()
+	code, r, stdout, stderr := loadgen(t, t.Context(), "run", "--url", url, "-c", "20", "-r", "200", "--warmup", "1s", "-d", "3s",
+		"--html", dir+"/r.html", "--csv", dir+"/r.csv", "--hgrm", dir+"/h", "--prometheus", prometheus)
+	if code != exitOK || len(r.Timeline) < 3 || len(r.Curves) < 6 {
+		t.Fatalf("exit code %d, %d seconds\n%s%s", code, len(r.Timeline), stdout, stderr)
+	}
+	if text := <-scraped; !strings.Contains(text, "loadgen_connections 20\n") || !strings.Contains(text, `loadgen_delivery_seconds{quantile="0.99"}`) {
+		t.Errorf("prometheus: %s", text)
+	}
+	for file, want := range map[string]string{"r.html": "<svg", "r.csv": "delivered_per_s", "h/delivery.hgrm": "Percentile"} {
+		b, err := os.ReadFile(filepath.Join(dir, file))
+		if err != nil || !strings.Contains(string(b), want) {
+			t.Errorf("%s: %v, %.200s", file, err, b)
+		}
+		if strings.Contains(string(b), "NaN") || strings.Contains(string(b), "ZgotmplZ") || strings.Contains(string(b), "http") {
+			t.Errorf("%s has what it should not", file)
+		}
+	}
+}
+
+// TestSelfCheck: when the tool was the bottleneck the figures say so.
+func TestSelfCheck(t *testing.T) {
+	right := func() *report {
+		r := &report{Messages: &messages{}, Check: &check{}, Tool: tool{Loops: 1}}
+		r.Messages.Delivery = quantiles{Count: 1, P99: 10_000}
+		r.Check.Sent = 1000
+		r.Timeline = []second{{Delivered: 1, ToolCPU: 50}, {ToolCPU: 100}}
+		return r
+	}
+	for name, c := range map[string]struct {
+		spoil func(*report)
+		want  string
+	}{
+		"right":     {func(*report) {}, ""},
+		"CPU":       {func(r *report) { r.Timeline[0].ToolCPU = 99 }, "99% of a core"},
+		"lag":       {func(r *report) { r.Tool.Lag.P99 = 6000 }, "lagged by 6.00ms"},
+		"small lag": {func(r *report) { r.Tool.Lag.P99 = 1900; r.Messages.Delivery.P99 = 2000 }, ""},
+		"late":      {func(r *report) { r.Check.Late = 20 }, "2.0% of the messages"},
+	} {
+		r := right()
+		c.spoil(r)
+		r.selfCheck()
+		if got := strings.Join(r.Invalid, ", "); (got != "") != (c.want != "") || !strings.Contains(got, c.want) {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
 	}
 }

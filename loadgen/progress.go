@@ -3,32 +3,95 @@ package main
 import (
 	"fmt"
 	"io"
+	"os"
+	"strings"
+	"sync/atomic"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
-// progress tells of a run while it goes on: a line a second. A nil progress
-// is silent.
+// progress follows a run while it goes on: a line a second, which on a
+// terminal takes the place of the last, and the timeline. A nil progress is
+// silent and remembers nothing.
 type progress struct {
-	out  io.Writer
-	last snapshot
+	out      io.Writer
+	terminal bool
+	server   func() usage
+	total    time.Duration // of the phases; 0: unknown
+	began    int64         // of the phases, clock ns
+	phase    string
+
+	last     snapshot
+	timeline []second
+
+	// atomic
+	latest atomic.Pointer[snapshot] // for who asks from another goroutine
 }
 
-// now is called often and writes when a second has passed.
+func newProgress(out io.Writer, server func() usage) *progress {
+	p := &progress{out: out, server: server}
+	if f, ok := out.(*os.File); ok {
+		_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+		p.terminal = err == nil
+	}
+	return p
+}
+
+// now is called often and does something when a second has passed.
 func (p *progress) now(f *fleet, s *snapshot) {
 	if p == nil || s.at-p.last.at < int64(time.Second) {
 		return
 	}
+	s.own, s.server = ownUsage(), p.server()
 	if p.last.at > 0 {
 		s.recent = f.recent()
-		p.line(f, s)
+		point := newSecond(&p.last, s, f.clock.unix)
+		point.Phase = p.phase
+		if len(p.timeline) < maxSeconds {
+			p.timeline = append(p.timeline, point)
+		}
+		p.write(p.line(f, s))
 	}
 	p.last = *s
+	latest := *s
+	p.latest.Store(&latest)
 }
 
-func (p *progress) line(f *fleet, s *snapshot) {
+// write shows a line; one that is lost changes nothing.
+func (p *progress) write(line string) {
+	if !p.terminal {
+		fmt.Fprintln(p.out, line)
+		return
+	}
+	if size, err := unix.IoctlGetWinsize(int(p.out.(*os.File).Fd()), unix.TIOCGWINSZ); err == nil && size.Col > 0 {
+		line = line[:min(len(line), int(size.Col)-1)]
+	}
+	fmt.Fprintf(p.out, "\r\x1b[K%s", line)
+}
+
+// end leaves the terminal on a fresh line.
+func (p *progress) end() {
+	if p.terminal && p.last.at > 0 {
+		fmt.Fprint(p.out, "\r\x1b[K") // a lost line changes nothing
+	}
+}
+
+// bar shows how much of the phases is over.
+func (p *progress) bar(now int64) string {
+	if p.total <= 0 {
+		return ""
+	}
+	const cells = 10
+	done := min(1, max(0, float64(now-p.began)/float64(p.total)))
+	full := int(done * cells)
+	return fmt.Sprintf("[%s%s] %s  ", strings.Repeat("#", full), strings.Repeat(".", cells-full), p.phase)
+}
+
+func (p *progress) line(f *fleet, s *snapshot) string {
 	seconds := float64(s.at-p.last.at) / 1e9
 	per := func(now, then uint64) float64 { return float64(now-then) / seconds }
-	line := fmt.Sprintf("%4.0fs  %d connections", float64(s.at-f.clock.unix)/1e9, s.open())
+	line := fmt.Sprintf("%4.0fs  %s%d connections", float64(s.at-f.clock.unix)/1e9, p.bar(s.at), s.open())
 	if s.settled() > p.last.settled() {
 		line += fmt.Sprintf("  +%.0f/s", per(s.Joined, p.last.Joined))
 	}
@@ -37,6 +100,9 @@ func (p *progress) line(f *fleet, s *snapshot) {
 	}
 	if s.Closed > 0 {
 		line += fmt.Sprintf("  %d closed", s.Closed)
+	}
+	if s.Rejoined > 0 {
+		line += fmt.Sprintf("  %d came back", s.Rejoined)
 	}
 	if s.Sent > 0 {
 		line += fmt.Sprintf("  sent %.0f/s  acked %.0f/s  delivered %.0f/s", per(s.Sent, p.last.Sent),
@@ -52,5 +118,5 @@ func (p *progress) line(f *fleet, s *snapshot) {
 	if n := s.Duplicated + s.Reordered + s.Unexpected; n > 0 {
 		line += fmt.Sprintf("  FAULTS %d", n)
 	}
-	fmt.Fprintln(p.out, line) // a lost line of progress changes nothing
+	return line
 }

@@ -92,9 +92,9 @@ func TestPayload(t *testing.T) {
 				t.Fatalf("%+v read as %+v, %t", p, got, ok)
 			}
 			for name, bad := range map[string]bool{
-				"another run":  second(parsePayload(b, "ffffffff", exactly(size))),
-				"another size": second(parsePayload(b, run, exactly(size+1))),
-				"cut":          second(parsePayload(b[:size-1], run, exactly(size-1))),
+				"another run":  accepted(parsePayload(b, "ffffffff", exactly(size))),
+				"another size": accepted(parsePayload(b, run, exactly(size+1))),
+				"cut":          accepted(parsePayload(b[:size-1], run, exactly(size-1))),
 			} {
 				if bad {
 					t.Errorf("%+v: accepted from %s", p, name)
@@ -104,7 +104,7 @@ func TestPayload(t *testing.T) {
 	}
 }
 
-func second(_ payload, ok bool) bool { return ok }
+func accepted(_ payload, ok bool) bool { return ok }
 
 func FuzzPayload(f *testing.F) {
 	f.Add(payload{1, 2, 3, 4}.append(nil, "0123abcd", 200))

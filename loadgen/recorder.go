@@ -195,4 +195,7 @@ type snapshot struct {
 	at      int64  // clock ns
 	bytesIn uint64 // read from connections
 	recent  quantiles
+
+	// Only once a second.
+	own, server usage // of this tool, and of the server
 }

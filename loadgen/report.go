@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -30,7 +31,11 @@ type report struct {
 	Tool        tool         `json:"tool"`
 	Server      *server      `json:"server,omitempty"`
 
-	Faults []string `json:"faults"` // why the exit code is 1; empty: it is 0
+	Curves   []curve  `json:"curves,omitempty"`
+	Timeline []second `json:"timeline,omitempty"`
+
+	Invalid []string `json:"invalid"` // why the figures are this tool's more than the server's; empty: they are not
+	Faults  []string `json:"faults"`  // why the exit code is 1; empty: it is 0
 }
 
 // connections is how they were opened and how they ended.
@@ -142,6 +147,8 @@ type server struct {
 
 // judge writes down every reason for exit code 1.
 func (r *report) judge() {
+	r.Invalid = []string{}
+	r.selfCheck()
 	if r.Faults == nil {
 		r.Faults = []string{}
 	}
@@ -186,6 +193,18 @@ func (r *report) judge() {
 	if r.Hostile != nil {
 		r.Faults = append(r.Faults, r.Hostile.Faults...)
 	}
+}
+
+// verdict is the result in a line.
+func (r *report) verdict() string {
+	v := "ok"
+	if len(r.Faults) > 0 {
+		v = "FAILED: " + strings.Join(r.Faults, ", ")
+	}
+	if len(r.Invalid) > 0 {
+		v += "; figures INVALID: " + strings.Join(r.Invalid, ", ")
+	}
+	return v
 }
 
 // save writes the report as JSON.

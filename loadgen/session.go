@@ -18,7 +18,9 @@ type session struct {
 	began  usage // the server before the first connection
 	own    usage // ourselves then
 
-	lastOpen int64 // when there was last a connection, clock ns
+	exporter *exporter // nil: nobody asked
+	times    *times    // of all measured messages; nil: there were none
+	lastOpen int64     // when there was last a connection, clock ns
 }
 
 func newSession(env environment, t *target, scenario string, setup any, l layout, payload sizes, more ...func(*fleetConfig)) (*session, error) {
@@ -29,7 +31,8 @@ func newSession(env environment, t *target, scenario string, setup any, l layout
 	for _, set := range more {
 		set(&cfg)
 	}
-	s := &session{env: env, target: t, tell: &progress{out: env.stderr}, own: ownUsage()}
+	s := &session{env: env, target: t, own: ownUsage()}
+	s.tell = newProgress(env.stderr, s.server)
 	if t.ServerPid > 0 {
 		if s.began, err = processUsage(t.ServerPid); err != nil {
 			return nil, usageError(fmt.Sprintf("--server-pid: %v", err))
@@ -37,6 +40,12 @@ func newSession(env environment, t *target, scenario string, setup any, l layout
 	}
 	if s.fleet, err = newFleet(cfg); err != nil {
 		return nil, err
+	}
+	if t.Prometheus != "" {
+		if s.exporter, err = startExporter(t.Prometheus, s.tell); err != nil {
+			s.fleet.close()
+			return nil, usageError(fmt.Sprintf("--prometheus: %v", err))
+		}
 	}
 	s.report = &report{Scenario: scenario, Run: s.fleet.run, Began: time.Now(), Setup: setup}
 	s.report.Connections.Wanted = l.conns
@@ -127,18 +136,32 @@ func (s *session) finish(setup func(*report)) error {
 	rec.lag.merge(rec.lifeLag)
 	r.Tool = tool{CPU: (own.CPU - s.own.CPU).Seconds(), Seconds: seconds, Loops: len(f.workers),
 		Lag: rec.lag.quantiles(), RSSAnon: own.RSSAnon}
+	s.tell.end()
+	if s.exporter != nil {
+		s.exporter.stop()
+	}
+	if s.times == nil {
+		s.times = &rec.now
+	}
+	all := measured(rec, s.times)
+	for i := range all {
+		r.Curves = append(r.Curves, all[i].curve())
+	}
+	r.Timeline = s.tell.timeline
 	if setup != nil {
 		setup(r)
 	}
 	r.judge()
-	err := writeTable(s.env.stdout, r)
-	if s.target.JSON != "" {
-		err = errors.Join(err, r.save(s.target.JSON))
+	err := errors.Join(writeTable(s.env.stdout, r), s.target.save(r, all))
+	switch {
+	case err != nil:
+		return err
+	case len(r.Faults) > 0:
+		return errFaults
+	case len(r.Invalid) > 0 && s.target.Strict:
+		return errInvalid
 	}
-	if err == nil && len(r.Faults) > 0 {
-		err = errFaults
-	}
-	return err
+	return nil
 }
 
 // checked sums up the checks at the end of the drain.

@@ -104,6 +104,7 @@ func (c *slowCmd) phases(s *session, slow *sleeper, part *slowPart) {
 	to, _ := s.hold(c.After)
 	s.drain(c.Drain)
 	phase(&part.After)
+	s.times = &all.now
 	s.report.Messages = newMessages(&from, &to, &all.now)
 }
 

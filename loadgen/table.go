@@ -46,11 +46,7 @@ func writeTable(out io.Writer, r *report) error {
 	if r.Server != nil {
 		t.server(r.Server)
 	}
-	verdict := "ok"
-	if len(r.Faults) > 0 {
-		verdict = "FAILED: " + strings.Join(r.Faults, ", ")
-	}
-	t.row("result", verdict)
+	t.row("result", r.verdict())
 	return t.w.Flush()
 }
 

@@ -20,7 +20,7 @@ type target struct {
 	RoomPrefix  string        `help:"Rooms are named by it and a number (default: one of this run's own, so that runs do not meet)." json:"room_prefix"`
 	ServerPid   int           `help:"Process id of the server on this machine: its CPU and memory come into the report." placeholder:"PID" json:"server_pid"`
 	Seed        uint64        `help:"Makes what is drawn by chance the same again (default: another each time)." json:"seed"`
-	JSON        string        `help:"Write the report to this file too, as JSON." placeholder:"FILE" name:"json" json:"-"`
+	outputs
 }
 
 // config checks the flags and makes a fleet's configuration of them.

@@ -1,0 +1,73 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// series is one latency of a run by its name.
+type series struct {
+	name string
+	latency
+}
+
+// curve is a latency's distribution: from the median on, each point half as
+// far from 1 as the one before it.
+type curve struct {
+	Name   string    `json:"name"`
+	Points []quantum `json:"points"`
+}
+
+type quantum struct {
+	Quantile float64 `json:"q"`
+	Micros   float64 `json:"us"`
+}
+
+func (s *series) curve() curve {
+	c := curve{Name: s.name}
+	n := float64(s.h.TotalCount())
+	for left := 1.0; left > 0.5/n; left /= math.Sqrt2 {
+		q := 1 - left
+		c.Points = append(c.Points, quantum{q, float64(s.h.ValueAtQuantile(q*100)) / 1e3})
+	}
+	return c
+}
+
+// measured are a run's latencies, those without a value left out.
+func measured(rec *recorder, t *times) (all []series) {
+	for _, s := range []series{
+		{"tcp", rec.tcp}, {"handshake", rec.handshake}, {"connect", rec.connect}, {"subscribe", rec.subscribe},
+		{"recovery", rec.recovery}, {"away", rec.away}, {"refresh", rec.refresh},
+		{"ack", t.ack}, {"ack service", t.ackService}, {"delivery", t.delivery}, {"delivery service", t.deliveryService},
+		{"last member", t.last}, {"recovered", t.recovered}, {"tool lag", rec.lag},
+	} {
+		if s.h.TotalCount() > 0 {
+			all = append(all, s)
+		}
+	}
+	return all
+}
+
+// saveHgrm writes each latency in the text form of HdrHistogram's plotter, in
+// milliseconds.
+func saveHgrm(dir string, all []series) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	for i := range all {
+		f, err := os.Create(filepath.Join(dir, strings.ReplaceAll(all[i].name, " ", "-")+".hgrm"))
+		if err != nil {
+			return err
+		}
+		w := bufio.NewWriter(f)
+		_, err = all[i].h.PercentilesPrint(w, 5, 1e6)
+		if err := errors.Join(err, w.Flush(), f.Close()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
