@@ -40,6 +40,8 @@ type world struct {
 	heal []string
 	down bool // the store does not answer
 	asks int  // questions to the store
+
+	quiet bool // nodes do not log
 }
 
 func newWorld(t testing.TB, url string) *world {
@@ -63,6 +65,9 @@ func (w *world) Produce(m *schema.Message, done func(error)) {
 		w.mu.Lock()
 		if w.rows[m.Room] == nil {
 			w.rows[m.Room] = make(map[uint64]*schema.Message)
+		}
+		if before := w.rows[m.Room][m.Offset]; before != nil && string(before.Data) != string(m.Data) {
+			w.t.Errorf("%s got offset %d, which %s has", m.Data, m.Offset, before.Data)
 		}
 		w.rows[m.Room][m.Offset] = m
 		w.mu.Unlock()
@@ -145,6 +150,7 @@ type node struct {
 	hub   *fanout.Hub
 	loop  *testLoop
 	close func()
+	dead  chan struct{} // closed when the test has killed it; nil
 }
 
 func (w *world) node() *node { w.t.Helper(); return w.nodeWith(w) }
@@ -158,7 +164,9 @@ func (w *world) nodeWith(log Log) *node {
 	}
 	cfg := w.cfg
 	cfg.Client, cfg.Log, cfg.Store = client, log, w
-	cfg.Logger = zaptest.NewLogger(w.t, zaptest.Level(zap.WarnLevel))
+	if !w.quiet {
+		cfg.Logger = zaptest.NewLogger(w.t, zaptest.Level(zap.WarnLevel))
+	}
 	n := &node{w: w, relay: New(cfg), loop: newTestLoop()}
 	n.hub = fanout.NewHub(fanout.Config{}, n.relay.Source(), []fanout.Loop{n.loop})
 	n.loop.turn = n.hub.Shard(0).Turn
@@ -226,6 +234,7 @@ type listener struct {
 	start   uint64
 	epoch   string
 	pubs    []*protocol.Publication
+	joins   []int // where in pubs it came back
 	events  []string
 	resets  int
 	problem error
@@ -253,6 +262,7 @@ func (l *listener) join() error {
 			l.mu.Lock()
 			defer l.mu.Unlock()
 			l.member, l.start, l.epoch = m, position, m.Epoch()
+			l.joins = append(l.joins, len(l.pubs))
 			if !ok {
 				opened <- errors.New("the room is gone")
 				return
@@ -326,6 +336,8 @@ func (n *node) publish(m *schema.Message) error {
 	select {
 	case err := <-done:
 		return err
+	case <-n.dead:
+		return errors.New("the node is dead")
 	case <-time.After(10 * time.Second):
 		return errors.New("no answer within 10 s")
 	}
@@ -357,4 +369,31 @@ func (w *world) checkLinks(room string) {
 		}
 		prev = m.Offset
 	}
+}
+
+// position is the last offset that the member knows of.
+func (l *listener) position() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if n := len(l.pubs); n > 0 {
+		return max(l.start, l.pubs[n-1].Offset)
+	}
+	return l.start
+}
+
+// stretches are the offsets seen, cut where the member came back. Called with
+// mu held.
+func (l *listener) stretches() (list [][]uint64) {
+	for i, from := range l.joins {
+		to := len(l.pubs)
+		if i+1 < len(l.joins) {
+			to = l.joins[i+1]
+		}
+		var s []uint64
+		for _, p := range l.pubs[from:to] {
+			s = append(s, p.Offset)
+		}
+		list = append(list, s)
+	}
+	return list
 }

@@ -1,0 +1,243 @@
+package redis
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/hubbub-chat/hubbub/internal/backends"
+	"github.com/hubbub-chat/hubbub/schema"
+)
+
+// TestChaos lets three nodes publish while Redis is killed, with and without
+// its data, emptied and stopped, and while nodes die with messages that were
+// seen and not stored. Whatever happens, what was acknowledged is stored once,
+// no offset is given twice, and a member sees a chain without a gap until it is
+// told to load anew. CHAOS_SEED repeats a run's faults, CHAOS_SECONDS makes it
+// longer.
+func TestChaos(t *testing.T) {
+	seed, seconds := uint64(time.Now().UnixNano()), 6
+	if s, err := strconv.ParseUint(os.Getenv("CHAOS_SEED"), 10, 64); err == nil {
+		seed = s
+	}
+	if s, err := strconv.Atoi(os.Getenv("CHAOS_SECONDS")); err == nil {
+		seconds = s
+	}
+	t.Logf("CHAOS_SEED=%d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+
+	durable := random.IntN(2) == 0
+	args := []string{"--appendonly", "no"}
+	if durable {
+		args = []string{"--appendonly", "yes", "--appendfsync", "always"}
+	}
+	redis := backends.OwnRedis(t, args...)
+	w := newWorld(t, "redis://"+redis.Addr)
+	w.quiet = true // warnings would be all of the output
+	c := &chaos{w: w, acked: make(map[string]place)}
+	for range 3 {
+		c.add()
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	for p := range 6 {
+		c.wg.Go(func() { c.publish(ctx, p) })
+	}
+	c.wg.Go(func() { c.comeBack(ctx) })
+	for end := time.Now().Add(time.Duration(seconds) * time.Second); time.Now().Before(end); {
+		time.Sleep(time.Duration(200+random.IntN(600)) * time.Millisecond)
+		switch fault := random.IntN(5); fault {
+		case 0:
+			t.Log("Redis is killed")
+			redis.Kill9()
+			time.Sleep(time.Duration(random.IntN(500)) * time.Millisecond)
+			redis.Start()
+		case 1:
+			t.Log("Redis is emptied")
+			redis.Do("FLUSHALL")
+		case 2:
+			t.Log("Redis is stopped")
+			redis.Pause()
+			time.Sleep(time.Duration(random.IntN(1500)) * time.Millisecond)
+			redis.Continue()
+		default:
+			t.Log("a node dies")
+			c.crash()
+			c.add()
+		}
+	}
+	c.settle()
+	stop()
+	c.wg.Wait()
+	c.check()
+}
+
+const chaosRooms = 3
+
+// chaos is the nodes of the moment and what their clients were told.
+type chaos struct {
+	w  *world
+	wg sync.WaitGroup
+
+	mu        sync.Mutex
+	nodes     []*node
+	listeners []*listener
+	acked     map[string]place // by data
+}
+
+type place struct {
+	room   string
+	offset uint64
+}
+
+// mortalLog stores after a while, unless its node has died by then.
+type mortalLog struct {
+	*world
+	dead chan struct{}
+}
+
+func (l *mortalLog) Produce(m *schema.Message, done func(error)) {
+	time.AfterFunc(rand.N(40*time.Millisecond), func() {
+		select {
+		case <-l.dead:
+		default:
+			l.world.Produce(m, done)
+		}
+	})
+}
+
+// add starts a node with a member in every room.
+func (c *chaos) add() {
+	log := &mortalLog{c.w, make(chan struct{})}
+	n := c.w.nodeWith(log)
+	n.dead = log.dead
+	var listeners []*listener
+	for r := range chaosRooms {
+		l := &listener{n: n, room: fmt.Sprint("room", r)}
+		_ = l.join() // Redis may be away: comeBack tries again
+		listeners = append(listeners, l)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.nodes, c.listeners = append(c.nodes, n), append(c.listeners, listeners...)
+}
+
+// crash ends the oldest node: nothing that it has minted is stored from now on.
+func (c *chaos) crash() {
+	c.mu.Lock()
+	n := c.nodes[0]
+	c.nodes = c.nodes[1:]
+	c.listeners = slices.DeleteFunc(c.listeners, func(l *listener) bool { return l.n == n })
+	c.mu.Unlock()
+	close(n.dead)
+	c.wg.Go(n.close)
+}
+
+func (c *chaos) publish(ctx context.Context, p int) {
+	for i := 0; ctx.Err() == nil; i++ {
+		c.mu.Lock()
+		n := c.nodes[rand.IntN(len(c.nodes))]
+		c.mu.Unlock()
+		m := message(fmt.Sprint("room", (p+i)%chaosRooms), fmt.Sprintf(`"%d-%d"`, p, i))
+		if n.publish(m) == nil {
+			c.mu.Lock()
+			c.acked[string(m.Data)] = place{m.Room, m.Offset}
+			c.mu.Unlock()
+		}
+		time.Sleep(rand.N(5 * time.Millisecond))
+	}
+}
+
+// comeBack has members that were told to come back do so.
+func (c *chaos) comeBack(ctx context.Context) {
+	for ctx.Err() == nil {
+		c.mu.Lock()
+		listeners := slices.Clone(c.listeners)
+		c.mu.Unlock()
+		for _, l := range listeners {
+			l.again()
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// settle waits until the faults are over for everybody.
+func (c *chaos) settle() {
+	for r := range chaosRooms {
+		room := fmt.Sprint("room", r)
+		c.w.eventually("publishing works again", func() bool {
+			return c.nodes[0].publish(message(room, fmt.Sprintf(`"end %d"`, rand.Uint64()))) == nil
+		})
+	}
+	time.Sleep(3 * c.w.cfg.Sweep)
+}
+
+// check is the promise.
+func (c *chaos) check() {
+	t := c.w.t
+	if len(c.acked) < 100 {
+		t.Errorf("only %d messages were acknowledged", len(c.acked))
+	}
+	rows := make(map[string][]*schema.Message)
+	for r := range chaosRooms {
+		room := fmt.Sprint("room", r)
+		c.w.eventually("all members have everything", func() bool {
+			rows[room] = c.w.stored(room)
+			last := rows[room][len(rows[room])-1]
+			return !slices.ContainsFunc(c.listeners, func(l *listener) bool { return l.room == room && l.position() < last.Offset })
+		})
+		seen := make(map[string]bool)
+		for _, m := range rows[room] {
+			if seen[string(m.Data)] {
+				t.Errorf("%s is stored twice", m.Data)
+			}
+			seen[string(m.Data)] = true
+		}
+	}
+	for data, at := range c.acked {
+		if m := c.w.rows[at.room][at.offset]; m == nil || string(m.Data) != data {
+			t.Errorf("%s was acknowledged at %d, where the store has %v", data, at.offset, m)
+		}
+	}
+	for _, l := range c.listeners {
+		l.check(c.w, rows[l.room])
+	}
+}
+
+// check compares what a member saw with the store: since it last came back,
+// everything; before, a chain in each stretch.
+func (l *listener) check(w *world, rows []*schema.Message) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.problem != nil {
+		w.t.Error(l.problem)
+	}
+	var last []uint64 // the last stretch
+	for _, s := range l.stretches() {
+		last = s
+		for i := 1; i < len(s); i++ {
+			if m := w.rows[l.room][s[i]]; m != nil && m.Prev != s[i-1] {
+				w.t.Errorf("a member of %s saw %d after %d; its prev is %d", l.room, s[i], s[i-1], m.Prev)
+			}
+		}
+	}
+	var want []uint64
+	for _, m := range rows {
+		if m.Offset > l.start {
+			want = append(want, m.Offset)
+		}
+	}
+	if !slices.Equal(last, want) && len(last)+len(want) > 0 {
+		w.t.Errorf("a member of %s saw %d messages since it came back at %d, the store has %d", l.room, len(last), l.start, len(want))
+		for _, m := range rows {
+			if m.Offset > l.start {
+				w.t.Logf("  %d after %d: %s, seen: %v", m.Offset, m.Prev, m.Data, slices.Contains(last, m.Offset))
+			}
+		}
+	}
+}
