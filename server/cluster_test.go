@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/hubbub-chat/hubbub/internal/backends"
 	"github.com/hubbub-chat/hubbub/schema"
 	"github.com/hubbub-chat/hubbub/sink"
@@ -24,20 +26,31 @@ func clustered(t testing.TB, log bool) func(*options) {
 	}
 	prefix := fmt.Sprintf("test%d", time.Now().UnixNano())
 	ledger := newLedger()
+	var set serveCmd
+	set.Redis, set.RedisPrefix, set.MySQL, set.MySQLConns = redis, prefix, dsn, 4
+	set.Kafka, set.KafkaTopic, set.KafkaCreate, set.KafkaPartitions, set.KafkaReplication = brokers, prefix, true, 6, 1
 	t.Cleanup(func() {
 		store, err := sink.OpenMySQL(context.Background(), sink.MySQLConfig{DSN: dsn})
 		if err != nil {
 			t.Error(err)
 			return
 		}
-		for end := time.Now().Add(20 * time.Second); !ledger.stored(store.Store) && time.Now().Before(end); {
-			time.Sleep(20 * time.Millisecond) // the writers bring it
+		if log { // the nodes' writers have ended with them, and left what came last to the next one
+			cmd := sinkCmd{Addr: "127.0.0.1:0"}
+			cmd.kafkaFlags, cmd.mysqlFlags, cmd.redisFlags = set.kafkaFlags, set.mysqlFlags, set.redisFlags
+			w, err := newSinkProcess(context.Background(), cmd, zap.NewNop())
+			if err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "the writer has stored everything", func() bool { return ledger.stored(store.Store) })
+			if err := w.stop(); err != nil {
+				t.Error(err)
+			}
 		}
 		ledger.check(t, store.Store)
 	})
 	return func(o *options) {
-		o.Redis, o.RedisPrefix, o.MySQL, o.MySQLConns = redis, prefix, dsn, 4
-		o.Kafka, o.KafkaTopic, o.KafkaCreate, o.KafkaPartitions, o.KafkaReplication = brokers, prefix, true, 6, 1
+		o.kafkaFlags, o.mysqlFlags, o.redisFlags = set.kafkaFlags, set.mysqlFlags, set.redisFlags
 		o.shared = ledger
 	}
 }

@@ -43,7 +43,7 @@ func (r *Relay) tellConfirmed() {
 			oldest = s.open[0]
 		}
 		senders = append(senders, s)
-		calls = append(calls, call{confirmScript, []string{r.keys.state(s.room)}, []string{r.boot, decimal(s.confirmed), decimal(oldest)}})
+		calls = append(calls, r.confirmCall(s.room, r.boot, s.confirmed, oldest))
 	}
 	o.mu.Unlock()
 	for len(calls) > 0 {
@@ -58,4 +58,12 @@ func (r *Relay) tellConfirmed() {
 		}
 		calls, senders = calls[n:], senders[n:]
 	}
+}
+
+// confirmCall says of a boot that up to an offset everything is durable but
+// what is at or behind oldest, 0 for nothing.
+func (r *Relay) confirmCall(room, boot string, upTo, oldest uint64) call {
+	return call{confirmScript, []string{r.keys.state(room)}, []string{
+		boot, decimal(upTo), decimal(oldest), newEpoch(), decimal(r.cfg.Idle.Milliseconds()),
+	}}
 }

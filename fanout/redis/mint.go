@@ -34,7 +34,10 @@ func (r *Relay) mintAll() {
 func (r *Relay) mintCall(p parcel, now string) call {
 	r.calls.Add(1)
 	state := r.keys.state(p.sender.room)
+	// What it has minted the node may not have heard of yet, and never will if
+	// Redis was lost right after.
 	epoch, known := r.feeds.known(p.sender.room)
+	known = max(known, p.highest)
 	keys := append(make([]string, 0, 3), state, stream(state))
 	args := append(make([]string, 0, 10+3*len(p.entries)),
 		r.boot, now, decimal(known), decimal(p.floor), newEpoch(), decimal(p.oldest),

@@ -3,7 +3,7 @@
 -- fails is not rolled back.
 --
 -- KEYS  state, stream, idempotency keys ...
--- ARGV  1 the caller's boot    2 its clock, ms        3 the last offset it has delivered, 0: none
+-- ARGV  1 the caller's boot    2 its clock, ms        3 the last offset it knows of, 0: none
 --       4 the highest offset the store has, -1: it did not look   5 an epoch, for a new history
 --       6 its oldest unconfirmed offset, 0: none      7 entries to keep   8 ms to keep them
 --       9 ms after which an idle room is forgotten    10 the epoch that 3 belongs to, empty: none

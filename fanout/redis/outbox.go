@@ -42,6 +42,7 @@ type sender struct {
 	floor     int64    // the last offset that the store has, -1 when nobody has looked
 	open      []uint64 // minted and not confirmed, ascending
 	confirmed uint64   // the highest that is
+	highest   uint64   // of all that were minted
 
 	// When the messages accepted so far would all have been sent at the room's
 	// rate (GCRA's theoretical arrival time).
@@ -62,6 +63,7 @@ type parcel struct {
 	entries []entry
 	floor   int64
 	oldest  uint64 // unconfirmed of this boot in the room, 0 for none
+	highest uint64 // that this boot has got in the room
 }
 
 const (
@@ -138,7 +140,7 @@ func (o *outbox) take() (parcels []parcel) {
 			bytes += s.queue[i].message.Size()
 			i++
 		}
-		p := parcel{sender: s, entries: slices.Clone(s.queue[:i]), floor: s.floor}
+		p := parcel{sender: s, entries: slices.Clone(s.queue[:i]), floor: s.floor, highest: s.highest}
 		if s.queue = s.queue[i:]; len(s.queue) == 0 {
 			s.queue = nil
 		}
@@ -202,6 +204,9 @@ func (o *outbox) minted(s *sender, offsets ...uint64) {
 	defer o.mu.Unlock()
 	s.open = append(s.open, offsets...)
 	slices.Sort(s.open) // they are, but for one whose outcome was unknown for a time
+	if len(s.open) > 0 {
+		s.highest = max(s.highest, s.open[len(s.open)-1])
+	}
 	o.open += len(offsets)
 }
 
@@ -224,6 +229,17 @@ func (o *outbox) confirm(s *sender, offset uint64) {
 	}
 	s.confirmed = max(s.confirmed, offset)
 	o.confirms[s] = struct{}{}
+}
+
+// highest is the highest offset that this boot got in a room, 0 when it is
+// forgotten: then Redis was told that it is confirmed.
+func (o *outbox) highest(room string) uint64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if s := o.rooms[room]; s != nil {
+		return s.highest
+	}
+	return 0
 }
 
 func (o *outbox) count() (queued, open int) {

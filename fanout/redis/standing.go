@@ -20,6 +20,7 @@ func (r *Relay) standing(room, epoch string, known uint64) (s standing, err erro
 		ctx, cancel := context.WithTimeout(r.ctx, silence)
 		reply, err := call{syncScript, []string{state, stream(state)}, []string{
 			decimal(known), epoch, floor, newEpoch(), decimal(syncEntries), decimal(r.cfg.Idle.Milliseconds()),
+			decimal(r.outbox.highest(room)),
 		}}.run(ctx, r.client).ToArray()
 		cancel()
 		if cold, ok := rueidis.IsRedisErr(err); ok && floor == "-1" && strings.HasPrefix(cold.Error(), "COLD") {

@@ -180,7 +180,7 @@ func (r *Relay) rescue(room, boot string, from uint64) error {
 			break
 		}
 	}
-	return call{confirmScript, []string{state}, []string{boot, decimal(highest), "0"}}.run(r.ctx, r.client).Error()
+	return r.confirmCall(room, boot, highest, 0).run(r.ctx, r.client).Error()
 }
 
 // produceAll produces messages and waits until they are durable.
