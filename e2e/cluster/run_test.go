@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"testing"
 	"time"
+
+	"github.com/hubbub-chat/hubbub/internal/backends"
 )
 
 // TestRun: clients on three nodes see one order in each of 100 rooms, and the
@@ -40,13 +42,37 @@ type fault struct {
 // refused meanwhile; nothing else may be noticed.
 func TestFaults(t *testing.T) {
 	c := startCluster(t)
-	faultyRun(t, c,
+	v := faultyRun(t, c,
 		fault{"restart of a node", c.nodes[0].Restart},
 		fault{"kill -9 of a node", func() { c.nodes[1].Kill9(); time.Sleep(time.Second); c.nodes[1].Start() }},
 		fault{"kill -9 of a writer", func() { c.writers[0].Kill9(); time.Sleep(time.Second); c.writers[0].Start() }},
 		fault{"restart of Redis", c.redis.Restart},
 		fault{"restart of Kafka", c.kafka.Restart},
 		fault{"restart of MariaDB", c.mysql.Restart},
+	)
+	if v.Connections.Rejoined < 200 {
+		t.Errorf("two nodes with some 200 clients each went, and %d came back", v.Connections.Rejoined)
+	}
+}
+
+// TestPauses: the same while one process after the other stands still, as on a machine
+// that has no memory left, or is killed.
+func TestPauses(t *testing.T) {
+	c := startCluster(t)
+	pause := func(p *backends.Process) func() {
+		return func() { p.Pause(); time.Sleep(3 * time.Second); p.Continue() }
+	}
+	kill := func(p *backends.Process) func() {
+		return func() { p.Kill9(); p.Start() }
+	}
+	faultyRun(t, c,
+		fault{"pause of a node", pause(c.nodes[0].Process)},
+		fault{"pause of a writer", pause(c.writers[0].Process)},
+		fault{"pause of Redis", pause(c.redis.Process)},
+		fault{"pause of Kafka", pause(c.kafka.Process)},
+		fault{"pause of MariaDB", pause(c.mysql.Process)},
+		fault{"kill -9 of Kafka", kill(c.kafka.Process)},
+		fault{"kill -9 of MariaDB", kill(c.mysql.Process)},
 	)
 }
 
@@ -61,7 +87,10 @@ func TestDirectFaults(t *testing.T) {
 	)
 }
 
-func faultyRun(t *testing.T, c *cluster, faults ...fault) {
+// faultyRun has clients talk while faults come and go, and returns what was
+// found.
+func faultyRun(t *testing.T, c *cluster, faults ...fault) verdict {
+	t.Helper()
 	const before, apart = 4, 8 // seconds
 	seconds := before + apart*len(faults) + 4
 	l := startLoad(t, c, 600, "--rooms=100", "--rate=1000", "--warmup=0s", fmt.Sprintf("--duration=%ds", seconds), "--drain=30s",
@@ -81,7 +110,5 @@ func faultyRun(t *testing.T, c *cluster, faults ...fault) {
 	if v.Check.Acked < 1000*seconds/2 {
 		t.Errorf("of %d messages %d were acknowledged", v.Check.Sent, v.Check.Acked)
 	}
-	if v.Connections.Rejoined < 200 {
-		t.Errorf("two nodes with some 200 clients each went, and %d came back", v.Connections.Rejoined)
-	}
+	return v
 }
