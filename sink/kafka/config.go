@@ -78,6 +78,9 @@ func (c *Config) options() ([]kgo.Opt, error) {
 		// often, so that all of its clients do not come back at once.
 		kgo.RetryBackoffFn(sink.Backoff),
 		kgo.DialTimeout(5 * time.Second),
+		// Leaders are looked for again that soon. The default, 5 s, is how long messages would be
+		// refused after a broker has come back.
+		kgo.MetadataMinAge(250 * time.Millisecond),
 	}
 	if c.TLS != nil {
 		opts = append(opts, kgo.DialTLSConfig(c.TLS))
