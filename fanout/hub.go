@@ -161,12 +161,27 @@ func (h *Hub) Deliver(batch []*schema.Message) {
 	c := h.couriers.Get().(*courier)
 	defer h.couriers.Put(c)
 	for _, m := range batch {
-		c.begin()
-		h.room(m.Room).deliver(m, func(f Form) *payload {
-			return c.form(f, func(b []byte, codec schema.Codec) []byte { return c.enc.AppendPush(b, codec, m) })
-		})
+		c.deliver(h.room(m.Room), m)
 	}
 	h.wake()
+}
+
+// Deliver is Hub.Deliver for messages of this room alone, also when the hub
+// has forgotten it and has another of its name.
+func (r *Room) Deliver(batch []*schema.Message) {
+	c := r.hub.couriers.Get().(*courier)
+	defer r.hub.couriers.Put(c)
+	for _, m := range batch {
+		c.deliver(r, m)
+	}
+	r.hub.wake()
+}
+
+func (c *courier) deliver(r *Room, m *schema.Message) {
+	c.begin()
+	r.deliver(m, func(f Form) *payload {
+		return c.form(f, func(b []byte, codec schema.Codec) []byte { return c.enc.AppendPush(b, codec, m) })
+	})
 }
 
 // wake makes the loops look at what was posted.

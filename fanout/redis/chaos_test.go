@@ -186,11 +186,21 @@ func (c *chaos) check() {
 	rows := make(map[string][]*schema.Message)
 	for r := range chaosRooms {
 		room := fmt.Sprint("room", r)
-		c.w.eventually("all members have everything", func() bool {
+		behind := func(l *listener) bool {
 			rows[room] = c.w.stored(room)
-			last := rows[room][len(rows[room])-1]
-			return !slices.ContainsFunc(c.listeners, func(l *listener) bool { return l.room == room && l.position() < last.Offset })
-		})
+			return l.room == room && l.position() < rows[room][len(rows[room])-1].Offset
+		}
+		for end := time.Now().Add(15 * time.Second); slices.ContainsFunc(c.listeners, behind); time.Sleep(10 * time.Millisecond) {
+			if time.Now().Before(end) {
+				continue
+			}
+			for _, l := range c.listeners {
+				if behind(l) {
+					l.describe()
+				}
+			}
+			t.FailNow()
+		}
 		seen := make(map[string]bool)
 		for _, m := range rows[room] {
 			if seen[string(m.Data)] {
@@ -240,4 +250,22 @@ func (l *listener) check(w *world, rows []*schema.Message) {
 			}
 		}
 	}
+}
+
+// describe says where a member that does not get on stands.
+func (l *listener) describe() {
+	r, t := l.n.relay, l.n.w.t
+	rows := l.n.w.stored(l.room)
+	t.Errorf("a member of %s is at %d, the store at %d after %d", l.room, l.position(), rows[len(rows)-1].Offset, rows[len(rows)-1].Prev)
+	s, err := r.standing(l.room, "", 0)
+	t.Logf("  in: %v; Redis: %q at %d, marks %v, %v; feeds up: %v", l.member != nil, s.epoch, s.last, s.marks, err, r.feeds.connected())
+	k := r.feeds.byChannel(r.keys.state(l.room))
+	if k == nil {
+		t.Log("  nobody listens to the room")
+		return
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	epoch, last := k.room.End()
+	t.Logf("  the room is in %q at %d; opening %v, gap %v, queued %v, syncing %v, waiting %d", epoch, last, k.done != nil, k.gap, k.queued, k.syncing, len(k.waiting))
 }

@@ -128,6 +128,14 @@ func (fs *feeds) count() (rooms, connected int) {
 	return len(fs.links), connected
 }
 
+// hears reports whether the primary of a room is connected.
+func (fs *feeds) hears(l *link) bool {
+	fs.mu.RLock()
+	f := l.feed
+	fs.mu.RUnlock()
+	return f != nil && f.connected()
+}
+
 // connected reports whether every feed is.
 func (fs *feeds) connected() bool {
 	fs.mu.RLock()

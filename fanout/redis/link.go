@@ -143,7 +143,7 @@ func (l *link) apply(payload string) {
 		l.missed(payload)
 		return
 	}
-	l.relay.hub.Deliver(fresh)
+	l.room.Deliver(fresh)
 	for i, by := range b.by {
 		l.relay.seen(by, b.messages[i])
 	}
@@ -212,7 +212,7 @@ func (l *link) synchronise() {
 		l.mu.Unlock()
 		if opening {
 			l.failed(err)
-		} else if l.feed.connected() { // else it comes back with the feed
+		} else if r.feeds.hears(l) { // else it comes back with the feed
 			r.log.Warn("a room cannot be brought up to date", zap.Error(err))
 			time.AfterFunc(time.Second/2+rand.N(time.Second), l.sync)
 		}
@@ -289,7 +289,7 @@ func (l *link) deliver(list []*schema.Message) bool {
 		n++
 	}
 	if n > 0 {
-		l.relay.hub.Deliver(list[:n])
+		l.room.Deliver(list[:n])
 	}
 	return n == len(list)
 }
