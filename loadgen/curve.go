@@ -43,7 +43,7 @@ func measured(rec *recorder, t *times) (all []series) {
 		{"tcp", rec.tcp}, {"handshake", rec.handshake}, {"connect", rec.connect}, {"subscribe", rec.subscribe},
 		{"recovery", rec.recovery}, {"away", rec.away}, {"refresh", rec.refresh},
 		{"ack", t.ack}, {"ack service", t.ackService}, {"delivery", t.delivery}, {"delivery service", t.deliveryService},
-		{"last member", t.last}, {"recovered", t.recovered}, {"tool lag", rec.lag},
+		{"last member", t.last}, {"recovered", t.recovered}, {"send error", t.sendError}, {"tool lag", rec.lag},
 	} {
 		if s.h.TotalCount() > 0 {
 			all = append(all, s)

@@ -32,6 +32,8 @@ type commands struct {
 	Density   densityCmd   `cmd:"" help:"Open connections in steps and tell the memory that each costs a server, which should have just been started."`
 	Slow      slowCmd      `cmd:"" help:"Let one member of a room stop reading: what do the others notice, and does it recover?"`
 	Compare   compareCmd   `cmd:"" help:"Put reports side by side, with intervals."`
+	Selftest  selftestCmd  `cmd:"" help:"Measure this tool itself, against a null server: what may its figures be trusted for on this machine?"`
+	Null      nullCmd      `cmd:"" help:"Run the null server, which is never the bottleneck, by itself."`
 	Hostile   hostileCmd   `cmd:"" help:"Attack the server in many ways: what do honest clients notice, and how does each attacker end?"`
 }
 

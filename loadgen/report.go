@@ -87,6 +87,7 @@ type messages struct {
 	AckService      quantiles `json:"ack_service"`
 	Delivery        quantiles `json:"delivery"`
 	DeliveryService quantiles `json:"delivery_service"`
+	SendError       quantiles `json:"send_error"`  // how much later than intended messages were written
 	Last            quantiles `json:"last_member"` // until the last member of the room has it
 	Recovered       quantiles `json:"recovered"`   // of what was due while its member was away
 }
@@ -110,6 +111,7 @@ func newMessages(from, to *snapshot, t *times) *messages {
 func (m *messages) times(t *times) {
 	m.Ack, m.AckService = t.ack.quantiles(), t.ackService.quantiles()
 	m.Delivery, m.DeliveryService = t.delivery.quantiles(), t.deliveryService.quantiles()
+	m.SendError = t.sendError.quantiles()
 	m.Last, m.Recovered = t.last.quantiles(), t.recovered.quantiles()
 }
 
@@ -130,6 +132,7 @@ type tool struct {
 	Seconds float64   `json:"seconds"`
 	Loops   int       `json:"loops"`
 	Lag     quantiles `json:"lag"` // of the event loops' turns
+	RSS     int64     `json:"rss_bytes"`
 	RSSAnon int64     `json:"rss_anon_bytes"`
 }
 

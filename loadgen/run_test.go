@@ -16,6 +16,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && (os.Args[1] == "null" || os.Args[1] == "run" || os.Args[1] == "work") {
+		main() // this binary is the tool, see self
+	}
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
 		_ = os.RemoveAll(builtIn) // "" when nothing was built, which removes nothing
 		os.Exit(code)

@@ -135,7 +135,7 @@ func (s *session) finish(setup func(*report)) error {
 	}
 	rec.lag.merge(rec.lifeLag)
 	r.Tool = tool{CPU: (own.CPU - s.own.CPU).Seconds(), Seconds: seconds, Loops: len(f.workers),
-		Lag: rec.lag.quantiles(), RSSAnon: own.RSSAnon}
+		Lag: rec.lag.quantiles(), RSS: own.RSS, RSSAnon: own.RSSAnon}
 	s.tell.end()
 	if s.exporter != nil {
 		s.exporter.stop()

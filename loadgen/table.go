@@ -123,6 +123,7 @@ func (t table) latencies(r *report) {
 		line("  from actual send", m.DeliveryService)
 		line("  to the last member", m.Last)
 		line("  of what was missed", m.Recovered)
+		line("own timing error", m.SendError)
 	}
 	if r.History != nil {
 		line("history page", r.History.Page)

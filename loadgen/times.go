@@ -10,14 +10,15 @@ type times struct {
 	deliveryService latency
 	last            latency // to the last member of the room
 	recovered       latency // of what was due while its member was away
+	sendError       latency // how much later than intended messages were written
 }
 
 func newTimes(since int64) times {
-	return times{since, newLatency(), newLatency(), newLatency(), newLatency(), newLatency(), newLatency()}
+	return times{since, newLatency(), newLatency(), newLatency(), newLatency(), newLatency(), newLatency(), newLatency()}
 }
 
 func (t *times) all() []latency {
-	return []latency{t.ack, t.ackService, t.delivery, t.deliveryService, t.last, t.recovered}
+	return []latency{t.ack, t.ackService, t.delivery, t.deliveryService, t.last, t.recovered, t.sendError}
 }
 
 func (t *times) merge(o *times) {

@@ -105,6 +105,9 @@ func (w *worker) publish(i int, n uint32, at int64) {
 		return
 	}
 	w.rec.Sent++
+	if t := w.rec.due(at); t != nil {
+		t.sendError.record(now - at)
+	}
 	if now-at > int64(lateAfter) {
 		w.rec.Late++
 	}
