@@ -196,7 +196,7 @@ func (p *fakePeer) Send(b []byte) int {
 	return n
 }
 func (p *fakePeer) Blocked() bool { return p.blocked }
-func (p *fakePeer) TooSlow()      { p.slow = true }
+func (p *fakePeer) TooSlow(*Room) { p.slow = true }
 func (p *fakePeer) Reset(*Member) { p.reset++ }
 
 // offsets returns the offsets of the publications that arrived.
@@ -537,7 +537,7 @@ type sinkPeer struct{ bytes int }
 
 func (p *sinkPeer) Send(b []byte) int { p.bytes += len(b); return len(b) }
 func (p *sinkPeer) Blocked() bool     { return false }
-func (p *sinkPeer) TooSlow()          {}
+func (p *sinkPeer) TooSlow(*Room)     {}
 func (p *sinkPeer) Reset(*Member)     {}
 
 // fill joins n members to a room of one shard.

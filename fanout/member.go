@@ -10,7 +10,7 @@ type Peer interface {
 	Blocked() bool
 	// TooSlow says that the member fell further behind than the log's
 	// bound. It has been taken out of the room; the session closes.
-	TooSlow()
+	TooSlow(*Room)
 	// Reset says that the room's history is another now. The member is taken
 	// out of the room, by the session or after the call; the client is to come
 	// back and see what it can recover.

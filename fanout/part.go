@@ -187,7 +187,7 @@ func (p *part) bound() {
 			case hard || m.peer.Blocked():
 				p.shard.slow.Add(1)
 				m.Leave()
-				m.peer.TooSlow()
+				m.peer.TooSlow(p.room)
 				continue
 			}
 		}

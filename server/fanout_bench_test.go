@@ -79,7 +79,7 @@ func (m *benchMember) Closed(*netpoll.Conn, uint16)        { m.member.Leave() }
 func (m *benchMember) Send(frames []byte) int              { return m.conn.Send(frames) }
 func (m *benchMember) Blocked() bool                       { return m.conn.Blocked() }
 func (m *benchMember) Reset(*fanout.Member)                { panic("the benchmark's room was reset") }
-func (m *benchMember) TooSlow()                            { panic("a client of the benchmark is too slow") }
+func (m *benchMember) TooSlow(*fanout.Room)                { panic("a client of the benchmark is too slow") }
 
 // benchClient counts messages.
 type benchClient struct{ received *atomic.Int64 }

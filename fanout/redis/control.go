@@ -30,11 +30,10 @@ import (
 // is not known to a node that starts after it.
 type control struct {
 	relay *Relay
-	last  atomic.Int64 // when the stream was heard of, Unix milliseconds
-	stop  context.CancelFunc
-	ended chan struct{}
+	last  atomic.Int64 // when the stream was heard of, Unix milliseconds; 0 before start
 
 	// owned by run
+	begin position // where this node's orders begin
 	at    position
 	told  position        // what Redis knows of it
 	done  map[string]bool // names of orders that were applied
@@ -67,38 +66,29 @@ func parsePosition(s string) (p position, err error) {
 }
 
 func newControl(r *Relay) *control {
-	return &control{relay: r, stop: func() {}, done: make(map[string]bool)}
+	return &control{relay: r, done: make(map[string]bool)}
 }
 
-// start begins to apply orders. Nobody has connected yet, so the present is
-// where to begin; the clocks may be a second apart.
+// start finds where to begin. Nobody has connected yet, so that is the present;
+// the clocks may be a second apart.
 func (c *control) start() {
-	ctx, stop := context.WithCancel(c.relay.ctx)
-	c.stop, c.ended = stop, make(chan struct{})
-	c.at = position{ms: uint64(time.Now().Add(-2 * time.Second).UnixMilli())}
+	c.begin = position{ms: uint64(time.Now().Add(-2 * time.Second).UnixMilli())}
+	c.at = c.begin
 	c.last.Store(time.Now().UnixMilli())
-	go c.run(ctx, c.at) // ends with ctx
-}
-
-// close ends it, before what orders are applied to.
-func (c *control) close() {
-	c.stop()
-	if c.ended != nil {
-		<-c.ended
-	}
 }
 
 // heard reports whether the stream was heard of lately.
 func (c *control) heard(now time.Time) bool {
-	return c.ended == nil || now.Sub(time.UnixMilli(c.last.Load())) < 2*(controlBlock+silence)
+	last := c.last.Load()
+	return last == 0 || now.Sub(time.UnixMilli(last)) < 2*(controlBlock+silence)
 }
 
-func (c *control) run(ctx context.Context, beginning position) {
-	defer close(c.ended)
+// run applies orders until ctx ends.
+func (c *control) run(ctx context.Context, self Self) {
 	for fresh := true; ctx.Err() == nil; {
 		entries, err := c.read(ctx)
 		if err == nil && (fresh || len(entries) == 0) {
-			err = c.check(ctx, beginning)
+			err = c.check(ctx)
 		}
 		if fresh = err != nil; fresh {
 			select {
@@ -109,7 +99,7 @@ func (c *control) run(ctx context.Context, beginning position) {
 		}
 		c.last.Store(time.Now().UnixMilli())
 		for _, e := range entries {
-			c.apply(e)
+			c.apply(e, self)
 		}
 		c.tell(ctx)
 	}
@@ -130,7 +120,7 @@ func (c *control) read(ctx context.Context) ([]rueidis.XRangeEntry, error) {
 
 // check looks whether the stream is still the one that was read: what comes
 // next in another would be waited for in vain.
-func (c *control) check(ctx context.Context, beginning position) error {
+func (c *control) check(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, silence)
 	defer cancel()
 	cl := c.relay.client
@@ -144,14 +134,14 @@ func (c *control) check(ctx context.Context, beginning position) error {
 			return err
 		}
 	}
-	if end.before(c.at) && beginning.before(c.at) {
-		c.at = beginning
+	if end.before(c.at) {
+		c.at = c.begin
 	}
 	return nil
 }
 
 // apply carries out an order, unless it was before.
-func (c *control) apply(e rueidis.XRangeEntry) {
+func (c *control) apply(e rueidis.XRangeEntry, self Self) {
 	at, err := parsePosition(e.ID)
 	if err != nil {
 		return
@@ -168,7 +158,7 @@ func (c *control) apply(e rueidis.XRangeEntry) {
 		delete(c.done, c.order[0])
 		c.order = slices.Delete(c.order, 0, 1)
 	}
-	c.relay.cfg.Self.Apply([]byte(e.FieldValues["o"]))
+	self.Apply([]byte(e.FieldValues["o"]))
 }
 
 // tell writes what was applied.

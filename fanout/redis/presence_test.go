@@ -28,7 +28,7 @@ type attendee struct {
 func (a *attendee) Client() fanout.Client { return a.client }
 func (a *attendee) Send(b []byte) int     { return len(b) }
 func (a *attendee) Blocked() bool         { return false }
-func (a *attendee) TooSlow()              { panic("too slow") }
+func (a *attendee) TooSlow(*fanout.Room)  { panic("too slow") }
 
 func (a *attendee) Reset(*fanout.Member) {
 	a.member.Leave()

@@ -32,6 +32,32 @@ type Peer struct {
 	Record json.RawMessage
 }
 
+// served is the node that others know and order about.
+type served struct {
+	self atomic.Pointer[Self] // nil before Serve
+	stop atomic.Pointer[context.CancelFunc]
+	wg   sync.WaitGroup
+}
+
+// Serve makes this node known to the others and carries out their orders, until
+// Drain. It must be able to.
+func (r *Relay) Serve(self Self) {
+	ctx, stop := context.WithCancel(r.ctx)
+	r.served.self.Store(&self)
+	r.served.stop.Store(&stop)
+	r.control.start()
+	r.served.wg.Go(func() { r.control.run(ctx, self) }) // ends with ctx
+	r.served.wg.Go(func() { r.describeAll(ctx, self) }) // ends with ctx
+}
+
+// end waits for whatever the node is being asked.
+func (s *served) end() {
+	if stop := s.stop.Load(); stop != nil {
+		(*stop)()
+	}
+	s.wg.Wait()
+}
+
 // registry is who the cluster's nodes are. One hash in Redis has a record of
 // each and when it was written; every node writes its own with its heartbeat,
 // gets all of them in answer, and forgets whoever has not been heard of for a
@@ -40,9 +66,13 @@ type Peer struct {
 // their record again.
 type registry struct {
 	mu    sync.Mutex
-	self  []byte          // this node's record, encoded
-	ended bool            // it is not told any more
+	self  []byte          // this node's record, encoded; nil before Serve
 	peers map[string]seen // by boot
+
+	// guarded by telling, which is held while this node's record is written
+	telling sync.Mutex
+	told    bool // Redis has had it
+	ended   bool // it is not told any more
 }
 
 // seen is a record and when it was written, by this node's clock.
@@ -158,11 +188,9 @@ func (r *Relay) Peers() []Peer {
 }
 
 // describe asks the node what is to be told of it.
-func (r *Relay) describe() {
-	record := nodeRecord{Name: r.boot}
-	if r.cfg.Self != nil {
-		record.Name, record.Record = r.cfg.Self.Record()
-	}
+func (r *Relay) describe(self Self) {
+	var record nodeRecord
+	record.Name, record.Record = self.Record()
 	text, err := json.Marshal(record)
 	if err != nil {
 		text = []byte(`{}`) // its record is not JSON
@@ -173,36 +201,41 @@ func (r *Relay) describe() {
 }
 
 // describeAll does so at a pace, beside the heartbeat, which waits for nobody.
-func (r *Relay) describeAll() {
+func (r *Relay) describeAll(ctx context.Context, self Self) {
 	tick := time.NewTicker(r.cfg.Lease / 5)
 	defer tick.Stop()
-	for {
-		r.describe()
+	for first := true; ; first = false {
+		r.describe(self)
+		if first {
+			_ = r.tell() // else the heartbeat does
+		}
 		select {
-		case <-r.ctx.Done():
+		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
 	}
 }
 
-// tell writes this node's record and takes in the others'.
-func (r *Relay) tell(first bool) error {
-	r.registry.mu.Lock()
-	record, ended := r.registry.self, r.registry.ended
-	r.registry.mu.Unlock()
-	if ended {
-		return nil
+// tell writes this node's record, when it has one, and takes in the others'.
+func (r *Relay) tell() error {
+	g := &r.registry
+	g.telling.Lock()
+	defer g.telling.Unlock()
+	g.mu.Lock()
+	boot, record := r.boot, g.self
+	g.mu.Unlock()
+	if record == nil || g.ended {
+		boot = "" // only read
 	}
-	if record == nil {
-		record = []byte(`{}`) // not described yet
-	}
-	s, err := r.nodes(r.ctx, r.boot, record)
+	s, err := r.nodes(r.ctx, boot, record)
 	if err != nil {
 		return err
 	}
-	r.registry.take(s, r.cfg.Lease)
-	if !s.known && !first {
+	g.take(s, r.cfg.Lease)
+	lost := g.told && boot != "" && !s.known
+	g.told = boot != ""
+	if lost {
 		r.log.Warn("Redis has lost what this node told of itself; it is told again")
 		r.presence.look()
 	}
@@ -211,13 +244,14 @@ func (r *Relay) tell(first bool) error {
 
 // resign takes this node off the registry: nobody need wait for it.
 func (r *Relay) resign() {
-	r.registry.mu.Lock()
-	before := r.registry.ended
-	r.registry.ended = true
-	r.registry.mu.Unlock()
-	if before {
+	g := &r.registry
+	g.telling.Lock() // no record is written behind this
+	defer g.telling.Unlock()
+	if g.ended || !g.told {
+		g.ended = true
 		return
 	}
+	g.ended = true
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	_, _ = r.nodes(ctx, r.boot, nil) // else it is forgotten when the lease is over
@@ -247,7 +281,7 @@ func (r *Relay) watch(beat bool) {
 	} else {
 		r.log.Info("contact to Redis again")
 	}
-	if r.cfg.Self != nil {
-		r.cfg.Self.Contact(!lost)
+	if self := r.served.self.Load(); self != nil {
+		(*self).Contact(!lost)
 	}
 }

@@ -44,7 +44,6 @@ type Config struct {
 	Log    Log
 	Store  Store
 	Logger *zap.Logger
-	Self   Self // nil: this node takes no orders
 
 	RoomRate int           // messages a second that this node takes for one room; 0: no limit
 	Keep     int           // messages of a room that the stream keeps at least; default 100
@@ -89,6 +88,7 @@ type Relay struct {
 
 	registry  registry
 	isolation isolation
+	served    served
 	control   *control
 	presence  *presence
 }
@@ -149,11 +149,7 @@ func (r *Relay) Start(h *fanout.Hub) {
 	for range presenceWriters {
 		r.wg.Go(r.presence.attendAll) // ends when presence is closed
 	}
-	if r.cfg.Self != nil {
-		r.control.start()
-	}
 	r.wg.Go(r.presence.lookAll) // ends with ctx
-	r.wg.Go(r.describeAll)      // ends with ctx
 	r.wg.Go(r.sendEvents)       // ends when the queue is closed
 	r.wg.Go(r.confirmAll)       // ends with ctx
 	r.wg.Go(r.sweepAll)         // ends with ctx
@@ -166,7 +162,7 @@ func (r *Relay) Start(h *fanout.Hub) {
 // minted and who has gone is written, or ctx ends. Close the Log between it and
 // Close.
 func (r *Relay) Drain(ctx context.Context) {
-	r.control.close()
+	r.served.end()
 	r.resign()
 	r.presence.close(ctx)
 	r.outbox.close(ctx)

@@ -40,8 +40,8 @@ func (r *Relay) beatAll() {
 	tick := time.NewTicker(r.cfg.Lease / 5)
 	defer tick.Stop()
 	r.isolation.whole = time.Now()
-	for first := true; ; first = false {
-		r.watch(r.beat(first))
+	for {
+		r.watch(r.beat())
 		select {
 		case <-r.ctx.Done():
 			// The successor need not wait to produce what is left.
@@ -55,14 +55,14 @@ func (r *Relay) beatAll() {
 }
 
 // beat reports whether Redis has answered.
-func (r *Relay) beat(first bool) bool {
+func (r *Relay) beat() bool {
 	ctx, cancel := context.WithTimeout(r.ctx, silence)
 	defer cancel()
 	if r.client.Do(ctx, r.client.B().Set().Key(r.keys.lease(r.boot)).Value("1").Px(r.cfg.Lease).Build()).Error() != nil {
 		return false
 	}
 	r.contact.at.Store(time.Now().UnixMilli())
-	if err := r.tell(first); err != nil {
+	if err := r.tell(); err != nil {
 		if _, temporary := notExecuted(err); !temporary {
 			r.log.Error("Redis refuses to keep what nodes tell of themselves", zap.Error(err))
 		}

@@ -308,8 +308,8 @@ func (l *listener) take(frame string) {
 	}
 }
 
-func (l *listener) Blocked() bool { return false }
-func (l *listener) TooSlow()      { panic("too slow") }
+func (l *listener) Blocked() bool        { return false }
+func (l *listener) TooSlow(*fanout.Room) { panic("too slow") }
 func (l *listener) Reset(*fanout.Member) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -6,7 +6,6 @@ import (
 
 	"github.com/centrifugal/protocol"
 
-	"github.com/hubbub-chat/hubbub/fanout"
 	"github.com/hubbub-chat/hubbub/netpoll"
 	"github.com/hubbub-chat/hubbub/schema"
 	"github.com/hubbub-chat/hubbub/server/auth"
@@ -138,43 +137,4 @@ func (all *Sessions) Refresh(t Target, expires int64) {
 		}
 		s.lane().reply(s, &protocol.Reply{Push: &protocol.Push{Refresh: r}})
 	})
-}
-
-// Presence lists who is in a channel on this node: client to what is known of
-// it, at most PresenceLimit of them. It returns false when there are more.
-func (all *Sessions) Presence(channel string) (map[string]*protocol.ClientInfo, bool) {
-	clients := make(map[string]*protocol.ClientInfo)
-	all.visit(channel, func(s *session) {
-		if len(clients) <= all.cfg.PresenceLimit {
-			info := s.clientInfo()
-			clients[info.Client] = info
-		}
-	})
-	return clients, len(clients) <= all.cfg.PresenceLimit
-}
-
-// PresenceStats counts the clients, and the users, in a channel on this node.
-func (all *Sessions) PresenceStats(channel string) (clients, users int) {
-	names := make(map[string]struct{})
-	all.visit(channel, func(s *session) {
-		clients++
-		names[s.user()] = struct{}{}
-	})
-	return clients, len(names)
-}
-
-// visit calls f for the sessions in a channel, never two at the same time, and
-// returns when it is done. Never call it on a loop.
-func (all *Sessions) visit(channel string, f func(*session)) {
-	room := all.cfg.Hub.Loaded(channel)
-	if room == nil {
-		return
-	}
-	finished := make(chan struct{})
-	all.cfg.Hub.Visit(room, func(m *fanout.Member) {
-		if s, ok := m.Peer().(*session); ok {
-			f(s)
-		}
-	}, func() { close(finished) })
-	<-finished
 }

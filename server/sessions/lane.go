@@ -33,9 +33,10 @@ type lane struct {
 	grants     map[*subscription]*grant
 	connecting map[*session]*connecting
 
-	draining bool
-	drainAt  time.Time // of the next slice
-	slice    int       // sessions to close in a slice
+	draining   bool      // closing sessions, and taking no more commands
+	dispersing bool      // closing sessions until gather
+	drainAt    time.Time // of the next slice
+	slice      int       // sessions to close in a slice
 }
 
 func newLane(s *Sessions, l *netpoll.Loop, shard *fanout.Shard) *lane {
@@ -54,8 +55,12 @@ func (ln *lane) turn() bool {
 	ln.waits.expire(ln.loop.Now(), func(w wait) {
 		ln.fail(w.session, w.id, schema.ErrInternal.Because("no answer in time; it may still take effect"))
 	})
-	if ln.draining {
-		ln.drainSlice()
+	switch now := ln.loop.Now(); {
+	case now.Before(ln.drainAt):
+	case ln.draining && ln.waits.empty(): // everything that was asked has been answered
+		ln.closeSlice(schema.CloseShutdown)
+	case ln.dispersing && !ln.draining:
+		ln.closeSlice(schema.CloseForceReconnect)
 	}
 	return ln.shard.Turn()
 }
@@ -104,27 +109,37 @@ const drainTick = 50 * time.Millisecond
 
 // drain stops taking commands and begins to close the lane's sessions.
 func (ln *lane) drain(over time.Duration) {
-	if ln.draining {
-		return
+	if !ln.draining {
+		ln.draining = true
+		ln.spread(over)
 	}
+}
+
+// disperse begins to close them too, but serves those that are left.
+func (ln *lane) disperse(over time.Duration) {
+	if !ln.draining && !ln.dispersing {
+		ln.dispersing = true
+		ln.spread(over)
+	}
+}
+
+// gather ends that.
+func (ln *lane) gather() { ln.dispersing = false }
+
+// spread finds how many sessions to close at a time.
+func (ln *lane) spread(over time.Duration) {
 	sessions := 0
 	ln.loop.Each(func(*netpoll.Conn) { sessions++ })
-	ln.draining = true
 	ln.slice = 1 + int(time.Duration(sessions)*drainTick/max(over, drainTick))
 }
 
-// drainSlice closes some sessions, when everything that was asked has been
-// answered.
-func (ln *lane) drainSlice() {
-	now := ln.loop.Now()
-	if now.Before(ln.drainAt) || !ln.waits.empty() {
-		return
-	}
-	ln.drainAt = now.Add(drainTick)
+// closeSlice closes some sessions.
+func (ln *lane) closeSlice(with schema.Close) {
+	ln.drainAt = ln.loop.Now().Add(drainTick)
 	left := ln.slice
 	ln.loop.Each(func(c *netpoll.Conn) {
 		if left--; left >= 0 {
-			c.Close(netpoll.Close(schema.CloseShutdown))
+			c.Close(netpoll.Close(with))
 		}
 	})
 }

@@ -248,7 +248,10 @@ func (s *session) Send(frames []byte) int { return s.conn.Send(frames) }
 func (s *session) Blocked() bool { return s.conn.Blocked() }
 
 // TooSlow implements fanout.Peer.
-func (s *session) TooSlow() { s.close(schema.CloseSlow) }
+func (s *session) TooSlow(room *fanout.Room) {
+	s.lost(room)
+	s.close(schema.CloseSlow)
+}
 
 // Reset implements fanout.Peer: the client comes back and hears whether it can
 // recover.
@@ -258,6 +261,7 @@ func (s *session) Reset(m *fanout.Member) {
 			continue
 		}
 		if g := s.lane().grants[sub]; g != nil && g.server {
+			s.lost(m.Room())
 			s.close(schema.CloseInsufficientState) // SDKs do not subscribe to these by themselves
 		} else {
 			s.evict(sub, schema.UnsubscribeInsufficientState, "insufficient state")
@@ -301,6 +305,17 @@ func (s *session) caps() *auth.Caps {
 }
 
 // clientInfo is what others see of the client.
-func (s *session) clientInfo() *protocol.ClientInfo {
-	return &protocol.ClientInfo{User: s.user(), Client: s.clientID(), ConnInfo: s.info()}
+func (s *session) clientInfo() *protocol.ClientInfo { return clientInfo(s.Client()) }
+
+// Client implements fanout.Present.
+func (s *session) Client() fanout.Client {
+	return fanout.Client{ID: s.clientID(), User: s.name(), Info: s.info()}
+}
+
+func clientInfo(c fanout.Client) *protocol.ClientInfo {
+	user := c.User
+	if user == "" {
+		user = guestPrefix + c.ID
+	}
+	return &protocol.ClientInfo{User: user, Client: c.ID, ConnInfo: c.Info}
 }

@@ -53,6 +53,7 @@ type Config struct {
 	Tokens  *auth.Verifier // nil when there is no key: then no token is good
 	Observe Observer
 
+	Presence   Presence             // nil for a node alone
 	Policy     *channels.Namespaces // who may do what; nil for an open chat
 	Origins    *limits.Origins      // which pages may connect; nil for the server's own
 	Proxies    *limits.Proxies      // whose word about addresses is taken; nil for nobody's
@@ -91,6 +92,9 @@ func (c *Config) setDefaults() {
 			*p = v
 		}
 	}
+	if c.Presence == nil {
+		c.Presence = derived{c.Hub}
+	}
 	if c.Policy == nil {
 		c.Policy = channels.Open()
 	}
@@ -122,6 +126,7 @@ type Sessions struct {
 	lanes []*lane
 	pages *pages
 	boot  string // of client ids: tells this run of this node from others
+	alone bool   // presence is derived: it need not be told who comes and goes
 	next  atomic.Uint64
 
 	blocked   blocked
@@ -131,10 +136,11 @@ type Sessions struct {
 // New makes the sessions of an engine's loops. Loop i is served by the hub's
 // shard i.
 func New(cfg Config, loops []*netpoll.Loop) *Sessions {
+	alone := cfg.Presence == nil
 	cfg.setDefaults()
 	var boot [4]byte
 	_, _ = rand.Read(boot[:]) // never fails: it ends the program instead
-	s := &Sessions{cfg: cfg, boot: hex.EncodeToString(boot[:])}
+	s := &Sessions{cfg: cfg, boot: hex.EncodeToString(boot[:]), alone: alone}
 	s.pages = newPages(&s.cfg)
 	for i, l := range loops {
 		ln := newLane(s, l, cfg.Hub.Shard(i))
@@ -209,5 +215,21 @@ func (s *Sessions) clientID(id uint64) string {
 func (s *Sessions) Drain(over time.Duration) {
 	for _, ln := range s.lanes {
 		ln.loop.Post(func() { ln.drain(over) })
+	}
+}
+
+// Disperse sends all sessions elsewhere with close 3011, spread over about the
+// given time, and serves them until then. New ones are to be refused until
+// Gather.
+func (s *Sessions) Disperse(over time.Duration) {
+	for _, ln := range s.lanes {
+		ln.loop.Post(func() { ln.disperse(over) })
+	}
+}
+
+// Gather ends what Disperse has begun: who is still here may stay.
+func (s *Sessions) Gather() {
+	for _, ln := range s.lanes {
+		ln.loop.Post(ln.gather)
 	}
 }

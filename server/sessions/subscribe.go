@@ -103,7 +103,10 @@ func (ln *lane) tooLate(sub *subscription) bool {
 
 // drop forgets a subscription, in whatever state it is.
 func (s *session) drop(sub *subscription) {
-	sub.Leave()
+	if room := sub.Room(); room != nil {
+		sub.Leave()
+		s.left(room)
+	}
 	delete(s.lane().opening, sub)
 	delete(s.lane().catching, sub)
 	delete(s.lane().grants, sub)
@@ -144,12 +147,13 @@ func (ln *lane) openRoom(sub *subscription, op *opening) {
 func (ln *lane) join(sub *subscription, op *opening, room *fanout.Room) bool {
 	s := op.session
 	position, ok := ln.shard.Join(room, fanout.FormOf(s.codec(), s.conn.Deflate()), &sub.Member, s)
-	switch {
-	case !ok:
+	if !ok {
 		return false
-	case op.req.Recover:
+	}
+	s.joined(room)
+	if op.req.Recover {
 		ln.recover(sub, op, room, position)
-	default:
+	} else {
 		if op.connect != nil {
 			sub.Pause() // until the connect is answered
 		}
@@ -211,11 +215,22 @@ func (s *session) leave(sub *subscription) {
 	room := sub.Room()
 	s.drop(sub)
 	if room == nil {
-		return
+		return // it was too slow, or never in
 	}
+	s.announceLeave(room)
+}
+
+func (s *session) announceLeave(room *fanout.Room) {
 	if rules, err := s.lane().all.cfg.Policy.Of(room.Name()); err == nil && rules.JoinLeave {
 		s.announce(room.Name(), schema.Codec.AppendLeave)
 	}
+}
+
+// lost ends the membership of a session that is about to be closed, which its
+// subscription will not know of any more.
+func (s *session) lost(room *fanout.Room) {
+	s.left(room)
+	s.announceLeave(room)
 }
 
 // cancel ends a subscription, or the attempt at one.
