@@ -46,12 +46,13 @@ type Node struct {
 	web      *http.Server
 	debug    *http.Server // nil without --debug-addr
 
-	ready  atomic.Bool
-	failed chan error
-	cancel context.CancelFunc // ends the hub's janitor
-	wg     sync.WaitGroup
-	stop   sync.Once
-	ended  error // of Stop, by stop
+	ready    atomic.Bool
+	isolated atomic.Bool // without Redis for too long
+	failed   chan error
+	cancel   context.CancelFunc // ends the hub's janitor
+	wg       sync.WaitGroup
+	stop     sync.Once
+	ended    error // of Stop, by stop
 }
 
 // NewNode opens the store, binds the address and wires the parts. On an error
@@ -117,6 +118,9 @@ func (n *Node) sessionsConfig() (c sessions.Config, err error) {
 		Rate:       limits.PerSecond(cfg.Rate, 5*time.Second),
 		Handshakes: limits.PerSecond(cfg.HandshakeRate/len(n.engine.Loops()), time.Second),
 	}
+	if cl, ok := n.delivery.(*cluster); ok {
+		c.Presence = cl.relay
+	}
 	if !n.keys.Empty() {
 		c.Guests = false
 		c.Tokens = auth.NewVerifier(auth.VerifierConfig{Keys: n.keys, Issuer: cfg.TokenIssuer, Audience: cfg.TokenAudience})
@@ -133,11 +137,15 @@ func (n *Node) sessionsConfig() (c sessions.Config, err error) {
 }
 
 func (n *Node) apiConfig() api.Config {
-	return api.Config{
+	c := api.Config{
 		Keys: n.cfg.APIKeys, Sessions: n.sessions, Hub: n.hub, Relay: n.delivery, Store: n.delivery, Reads: n.reads,
 		Policy: n.policy, Log: n.log, Version: version, MaxData: n.cfg.MaxSize,
 		Name: n.name(),
 	}
+	if cl, ok := n.delivery.(*cluster); ok {
+		c.Cluster, c.UID = peers{n, cl.relay}, cl.relay.Boot()
+	}
+	return c
 }
 
 // name is what the node is called.
@@ -209,6 +217,9 @@ func (n *Node) Start() {
 		n.wg.Go(func() { n.serveDebug() }) // stopped by debug.Close
 	}
 	n.engine.Start()
+	if cl, ok := n.delivery.(*cluster); ok {
+		cl.relay.Serve(peers{n, cl.relay}) // until Drain
+	}
 	n.ready.Store(true)
 	n.log.Info("serving", zap.Stringer("addr", n.engine.Addr()), zap.String("version", version),
 		zap.Int("loops", len(n.engine.Loops())), zap.Int("max_connections", n.maxConns()), zap.Stringer("sync", n.cfg.Sync))

@@ -29,6 +29,9 @@ func (n *Node) upgrade(r *netpoll.Request) (netpoll.Handler, *netpoll.Reject) {
 	if !n.ready.Load() {
 		return nil, &netpoll.Reject{Status: http.StatusServiceUnavailable, Reason: "stopping"}
 	}
+	if n.isolated.Load() {
+		return nil, &netpoll.Reject{Status: http.StatusServiceUnavailable, Reason: "no contact to the other nodes"}
+	}
 	return n.sessions.Upgrade(r)
 }
 

@@ -52,7 +52,9 @@ type Config struct {
 	Policy   *channels.Namespaces // nil for an open chat
 	Log      *zap.Logger          // nil for none
 
-	Name    string // of this node, for info
+	Cluster Cluster // nil for a node alone
+	UID     string  // of this run of this node, for info; empty: a random one
+	Name    string  // of this node, for info
 	Version string
 
 	MaxData      int           // bytes of one message's data; default 64 KiB
@@ -87,7 +89,6 @@ type API struct {
 	// immutable
 	cfg   Config
 	keys  keyring
-	uid   string // of this run of this node
 	began time.Time
 	slots chan struct{} // one for each request that is worked on
 
@@ -103,12 +104,16 @@ func New(cfg Config) (*API, error) {
 		return nil, err
 	}
 	cfg.setDefaults()
-	var uid [8]byte
-	_, _ = rand.Read(uid[:]) // never fails: it ends the program instead
-	return &API{
-		cfg: cfg, keys: newKeyring(cfg.Keys), uid: hex.EncodeToString(uid[:]),
-		began: time.Now(), slots: make(chan struct{}, cfg.Concurrent),
-	}, nil
+	if cfg.UID == "" {
+		var uid [8]byte
+		_, _ = rand.Read(uid[:]) // never fails: it ends the program instead
+		cfg.UID = hex.EncodeToString(uid[:])
+	}
+	a := &API{cfg: cfg, keys: newKeyring(cfg.Keys), began: time.Now(), slots: make(chan struct{}, cfg.Concurrent)}
+	if cfg.Cluster == nil {
+		a.cfg.Cluster = alone{a}
+	}
+	return a, nil
 }
 
 // Prefix is where the API is served.

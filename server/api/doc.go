@@ -14,7 +14,10 @@
 // Config.Concurrent are worked on at once. Who may do what is decided by
 // channels.Authorize, for which the server is a Caller like others.
 //
-// Caveats: presence, channels and orders are this node's. What is asked for
+// A Cluster is the other nodes, which orders and info concern; sessions know of
+// presence on all of them.
+//
+// Caveats: channels are this node's. What is asked for
 // and cannot be done (a session, a whitelist, binary data) is refused rather
 // than left out, because leaving it out would reach more people than was
 // meant; fields that are unknown are ignored, because SDKs send some.

@@ -68,14 +68,15 @@ func match(pattern, name string) bool {
 	return i == len(p)
 }
 
-// info is about this node.
+// info is about the nodes.
 type info struct{}
 
 type nodes struct {
-	Nodes []node `json:"nodes"`
+	Nodes []Node `json:"nodes"`
 }
 
-type node struct {
+// Node is what a node tells of itself.
+type Node struct {
 	UID      string `json:"uid"`
 	Name     string `json:"name"`
 	Version  string `json:"version"`
@@ -87,26 +88,29 @@ type node struct {
 }
 
 func (*info) run(ctx context.Context, a *API) pending {
-	users, err := within(ctx, a.countUsers)
-	if err != nil {
-		return done(nil, err)
-	}
-	n := node{
-		UID: a.uid, Name: a.cfg.Name, Version: a.cfg.Version, Uptime: int64(time.Since(a.began) / time.Second),
-		Clients: a.cfg.Sessions.Connected(), Users: users, Subs: a.cfg.Hub.Stats().Members,
-	}
-	a.cfg.Hub.Active(func(string, int) bool { n.Channels++; return true })
-	return done(nodes{[]node{n}}, nil)
+	list, err := a.cfg.Cluster.Nodes(ctx)
+	return done(nodes{list}, err)
 }
 
 // usersAge is for how long a count of users is good: it goes through all
 // sessions, and info is what monitors ask for.
 const usersAge = time.Second
 
-func (a *API) countUsers() int {
+// Node tells of this node. The count of users may be so old. Never call it on
+// a loop.
+func (a *API) Node(age time.Duration) Node {
+	n := Node{
+		UID: a.cfg.UID, Name: a.cfg.Name, Version: a.cfg.Version, Uptime: int64(time.Since(a.began) / time.Second),
+		Clients: a.cfg.Sessions.Connected(), Users: a.countUsers(max(age, usersAge)), Subs: a.cfg.Hub.Stats().Members,
+	}
+	a.cfg.Hub.Active(func(string, int) bool { n.Channels++; return true })
+	return n
+}
+
+func (a *API) countUsers(age time.Duration) int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if time.Since(a.counted) > usersAge {
+	if time.Since(a.counted) > age {
 		a.users, a.counted = a.cfg.Sessions.Users(), time.Now()
 	}
 	return a.users

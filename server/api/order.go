@@ -33,15 +33,14 @@ func (t *target) check() error {
 	return nil
 }
 
-func (t *target) sessions() sessions.Target { return sessions.Target{User: t.User, Client: t.Client} }
+// order makes an order of a target.
+func (t *target) order(do sessions.Deed) sessions.Order {
+	return sessions.Order{Do: do, User: t.User, Client: t.Client}
+}
 
-// order gives an order to the loops and waits until they have carried it out.
-func order(ctx context.Context, f func() error) pending {
-	failed, err := within(ctx, f)
-	if err == nil {
-		err = failed
-	}
-	return done(empty{}, err)
+// order gives an order to all nodes and waits until they have carried it out.
+func (a *API) order(ctx context.Context, o sessions.Order) pending {
+	return done(empty{}, a.cfg.Cluster.Order(ctx, o))
 }
 
 // subscribe makes a user's sessions members of a channel.
@@ -57,7 +56,9 @@ func (s *subscribe) run(ctx context.Context, a *API) pending {
 	if err := a.authorize(channels.Subscribe, s.Channel); err != nil {
 		return done(nil, err)
 	}
-	return order(ctx, func() error { return a.cfg.Sessions.Subscribe(s.sessions(), s.Channel) })
+	o := s.order(sessions.DoSubscribe)
+	o.Channel = s.Channel
+	return a.order(ctx, o)
 }
 
 // unsubscribe takes a user's sessions out of a channel. An empty channel is
@@ -74,7 +75,16 @@ func (u *unsubscribe) run(ctx context.Context, a *API) pending {
 	if err := a.authorize(channels.Subscribe, u.Channel); err != nil {
 		return done(nil, err)
 	}
-	return order(ctx, func() error { a.cfg.Sessions.Unsubscribe(u.sessions(), u.Channel); return nil })
+	o := u.order(sessions.DoUnsubscribe)
+	o.Channel = u.Channel
+	return a.order(ctx, o)
+}
+
+// closing is the order to close a target's sessions.
+func (t *target) closing(cl schema.Close) sessions.Order {
+	o := t.order(sessions.DoDisconnect)
+	o.Code, o.Reason = cl.Code, cl.Reason
+	return o
 }
 
 // disconnect closes a user's sessions.
@@ -125,7 +135,7 @@ func (d *disconnect) run(ctx context.Context, a *API) pending {
 	if err != nil {
 		return done(nil, err)
 	}
-	return order(ctx, func() error { a.cfg.Sessions.Disconnect(d.sessions(), cl); return nil })
+	return a.order(ctx, d.closing(cl))
 }
 
 // blockUser keeps a user out whose token is still good, and closes the sessions
@@ -142,7 +152,7 @@ func (b *blockUser) run(ctx context.Context, a *API) pending {
 	if err := checkTime(b.ExpireAt); err != nil {
 		return done(nil, err)
 	}
-	return order(ctx, func() error { return a.cfg.Sessions.Block(b.User, b.ExpireAt) })
+	return a.order(ctx, sessions.Order{Do: sessions.DoBlock, User: b.User, Until: b.ExpireAt})
 }
 
 // unblockUser lets a user in again.
@@ -154,7 +164,7 @@ func (u *unblockUser) run(ctx context.Context, a *API) pending {
 	if err := (&target{User: u.User}).check(); err != nil {
 		return done(nil, err)
 	}
-	return order(ctx, func() error { a.cfg.Sessions.Unblock(u.User); return nil })
+	return a.order(ctx, sessions.Order{Do: sessions.DoUnblock, User: u.User})
 }
 
 func checkTime(expireAt int64) error {
@@ -179,14 +189,12 @@ func (r *refresh) run(ctx context.Context, a *API) pending {
 	if err := checkTime(r.ExpireAt); err != nil {
 		return done(nil, err)
 	}
-	return order(ctx, func() error {
-		if r.Expired {
-			a.cfg.Sessions.Disconnect(r.sessions(), schema.CloseExpired)
-		} else {
-			a.cfg.Sessions.Refresh(r.sessions(), r.ExpireAt)
-		}
-		return nil
-	})
+	if r.Expired {
+		return a.order(ctx, r.closing(schema.CloseExpired))
+	}
+	o := r.order(sessions.DoRefresh)
+	o.Until = r.ExpireAt
+	return a.order(ctx, o)
 }
 
 // rpc calls a method of the server's own, of which there is none yet.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 
-	"github.com/hubbub-chat/hubbub/schema"
 	"github.com/hubbub-chat/hubbub/server/channels"
 )
 
@@ -29,21 +28,15 @@ func (p *presence) run(ctx context.Context, a *API) pending {
 	if err := a.authorize(channels.Presence, p.Channel); err != nil {
 		return done(nil, err)
 	}
-	list, err := within(ctx, func() map[string]client {
-		found, complete := a.cfg.Sessions.Presence(p.Channel)
-		if !complete {
-			return nil
-		}
-		list := make(map[string]client, len(found))
-		for id, c := range found {
-			list[id] = client{c.User, c.Client, json.RawMessage(c.ConnInfo)}
-		}
-		return list
-	})
-	if err == nil && list == nil {
-		err = schema.ErrLimitExceeded.Because("too many members to list; ask for presence_stats")
+	found, err := a.cfg.Sessions.Presence(ctx, p.Channel)
+	if err != nil {
+		return done(nil, err)
 	}
-	return done(present{list}, err)
+	list := make(map[string]client, len(found))
+	for id, c := range found {
+		list[id] = client{c.User, c.Client, json.RawMessage(c.ConnInfo)}
+	}
+	return done(present{list}, nil)
 }
 
 // presenceStats counts who is in a channel.
@@ -60,9 +53,6 @@ func (p *presenceStats) run(ctx context.Context, a *API) pending {
 	if err := a.authorize(channels.Presence, p.Channel); err != nil {
 		return done(nil, err)
 	}
-	return done(within(ctx, func() any {
-		var n presenceCounts
-		n.Clients, n.Users = a.cfg.Sessions.PresenceStats(p.Channel)
-		return n
-	}))
+	clients, users, err := a.cfg.Sessions.PresenceStats(ctx, p.Channel)
+	return done(presenceCounts{clients, users}, err)
 }
