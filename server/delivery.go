@@ -86,6 +86,10 @@ type alone struct {
 	log    *zap.Logger
 }
 
+// maxCommit is how old the oldest message that is not stored may be before new
+// ones are refused: an answer is due after 4 s.
+const maxCommit = 2 * time.Second
+
 // newAlone makes a delivery on a store, which it closes.
 func newAlone(store *sink.Store, reads fanout.Reads, log *zap.Logger, committed func(records int, took time.Duration)) *alone {
 	a := &alone{Store: store, rooms: fanout.NewStored(store, reads, store.Epoch()), log: log}
@@ -95,13 +99,14 @@ func newAlone(store *sink.Store, reads fanout.Reads, log *zap.Logger, committed 
 		Mint:      func(b []*schema.Message) error { return a.local.Mint(b) },
 		Committed: a.committed,
 		Observe:   committed,
+		MaxAge:    maxCommit,
 	})
 	return a
 }
 
-func (a *alone) Source() fanout.Source       { return a.rooms }
-func (a *alone) Attach(hub *fanout.Hub)      { a.local = fanout.NewLocal(hub, a.rooms, a.direct) }
-func (a *alone) Ready(context.Context) error { return nil }
+func (a *alone) Source() fanout.Source           { return a.rooms }
+func (a *alone) Attach(hub *fanout.Hub)          { a.local = fanout.NewLocal(hub, a.rooms, a.direct) }
+func (a *alone) Ready(ctx context.Context) error { return a.direct.Ready(ctx) }
 
 func (a *alone) Publish(m *schema.Message, done func(error)) error { return a.local.Publish(m, done) }
 

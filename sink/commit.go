@@ -76,7 +76,9 @@ func newCommitter(w *writer) *committer {
 }
 
 // Commit stores all of c in one transaction, or returns an error and, unless
-// that is ErrUnavailable, stores nothing. It returns those of c.Links that
+// that is ErrUnavailable, stores nothing. In a sharded database there is no
+// such transaction: the positions move after everything else, and an error can
+// mean that some of it is stored; to store it again is harmless. It returns those of c.Links that
 // nobody has stored; for each there is now a tombstone and a Repair that is
 // owed. The errors are ErrFenced and those of Append. The lists of c may be in
 // another order after it.
@@ -90,10 +92,17 @@ func (m *MySQL) Commit(ctx context.Context, c *Commit) (holes []Repair, err erro
 	if err := m.commits.take(c.Messages); err != nil {
 		return nil, err
 	}
+	moves := c.Moves
+	if m.sharded {
+		moves = nil // they follow
+	}
 	err = m.commits.transaction(ctx, func(ctx, bg context.Context) (err error) {
-		holes, err = m.commits.run(ctx, bg, c)
+		holes, err = m.commits.run(ctx, bg, c, moves)
 		return err
 	})
+	if err == nil && m.sharded {
+		err = m.commits.transaction(ctx, func(_, bg context.Context) error { return m.commits.move(bg, c.Moves) })
+	}
 	if errors.Is(err, ErrFenced) {
 		return nil, err
 	}
@@ -105,8 +114,8 @@ func (m *MySQL) Commit(ctx context.Context, c *Commit) (holes []Repair, err erro
 
 // run says the statements. The positions come first: of two writers one then
 // waits at once, and finds out before it has done any work.
-func (w *committer) run(ctx, bg context.Context, c *Commit) (holes []Repair, err error) {
-	if err := w.move(bg, c.Moves); err != nil {
+func (w *committer) run(ctx, bg context.Context, c *Commit, moves []Move) (holes []Repair, err error) {
+	if err := w.move(bg, moves); err != nil {
 		return nil, err
 	}
 	if err := w.insert(ctx, bg); err != nil {

@@ -170,6 +170,16 @@ func (d *Direct) Stats() DirectStats {
 	return d.held
 }
 
+// Ready returns nil while messages are becoming durable.
+func (d *Direct) Ready(context.Context) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if age := time.Since(d.oldest); d.cfg.MaxAge > 0 && d.held.Records > 0 && age > d.cfg.MaxAge {
+		return fmt.Errorf("%w: one has been on its way for %v", ErrStalled, age.Round(time.Millisecond))
+	}
+	return nil
+}
+
 // Close refuses new messages and returns when those queued are committed and
 // their callbacks have returned. If ctx ends first, it returns at once with
 // ctx's error; the goroutine then fails what is left and ends. It must not be

@@ -54,6 +54,10 @@ type MySQLConfig struct {
 	// ReadConns is how many reads run at once, default 4. Two more
 	// connections write.
 	ReadConns int
+
+	// Sharded says that rooms are in different shards, so that one transaction
+	// is not atomic across them. PlanetScale and Vitess are taken to be so.
+	Sharded bool
 }
 
 // Validate reports a DSN that cannot be meant, without its password.
@@ -68,6 +72,7 @@ func (c MySQLConfig) Validate() error {
 type MySQL struct {
 	*Store
 	maxPacket int // bytes of one statement that the server takes
+	sharded   bool
 	commits   *committer
 }
 
@@ -94,7 +99,7 @@ func (m *MySQL) open(ctx context.Context, dsn *mysql.Config, cfg MySQLConfig) er
 	if err != nil {
 		return err
 	}
-	m.maxPacket = server.maxPacket
+	m.maxPacket, m.sharded = server.maxPacket, server.vitess || cfg.Sharded
 	dsn.MaxAllowedPacket = m.maxPacket
 	if m.reads, err = openPool(dsn, cfg.ReadConns); err != nil {
 		return err
@@ -219,6 +224,10 @@ func openPool(dsn *mysql.Config, conns int) (*sql.DB, error) {
 
 // MaxSize is the largest Message.Size that the store takes.
 func (m *MySQL) MaxSize() int { return m.maxPacket - 64<<10 }
+
+// Sharded reports whether rows and positions may be in different shards. Then
+// positions follow the rows, and whoever reads one goes back some minutes.
+func (m *MySQL) Sharded() bool { return m.sharded }
 
 // Ping reports whether the database answers.
 func (m *MySQL) Ping(ctx context.Context) error {

@@ -292,7 +292,7 @@ func (p *Producer) Ready(ctx context.Context) error {
 	if oldest := p.budget.Stats().Oldest; oldest > maxAge {
 		return fmt.Errorf("the log is stalled: a record has been on its way for %v", oldest.Round(time.Millisecond))
 	}
-	return ping(ctx, p.client, p.cfg.Brokers)
+	return Ping(ctx, p.client, p.cfg.Brokers)
 }
 
 // Close refuses new messages and waits until all on their way are durable. If

@@ -44,7 +44,7 @@ func Dial(ctx context.Context, c Config, topics []string, further ...kgo.Opt) (c
 		return nil, 0, err
 	}
 	defer start.Close()
-	if err := ping(ctx, start, c.Brokers); err != nil {
+	if err := Ping(ctx, start, c.Brokers); err != nil {
 		return nil, 0, err
 	}
 	for _, topic := range topics {
@@ -67,8 +67,8 @@ func Dial(ctx context.Context, c Config, topics []string, further ...kgo.Opt) (c
 	return client, maxBytes, err
 }
 
-// ping asks the brokers for a sign of life, and says why there is none.
-func ping(ctx context.Context, client *kgo.Client, brokers []string) error {
+// Ping asks the brokers for a sign of life, and says why there is none.
+func Ping(ctx context.Context, client *kgo.Client, brokers []string) error {
 	err := client.Ping(ctx)
 	if err == nil {
 		return nil

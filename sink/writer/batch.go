@@ -57,7 +57,7 @@ func (b *batch) move(p *part, r *kgo.Record) {
 		b.moves[r.Partition] = i
 		b.commit.Moves = append(b.commit.Moves, sink.Move{Partition: p.Partition, From: p.pos})
 	}
-	b.commit.Moves[i].To = r.Offset + 1
+	b.commit.Moves[i].To = max(r.Offset+1, p.pos) // what is stored again moves nothing
 	p.next = r.Offset + 1
 }
 

@@ -264,25 +264,52 @@ func execSQL(dsn, statement string) error {
 	return errors.Join(err, db.Close())
 }
 
-func (r *rig) deleteTopic() {
+// request sends one request to the brokers.
+func (r *rig) request(req kmsg.Request) kmsg.Response {
 	r.t.Helper()
 	client, _, err := kafka.Dial(r.t.Context(), r.cfg.Kafka, nil)
 	if err != nil {
 		r.t.Fatal(err)
 	}
 	defer client.Close()
-	req := kmsg.NewDeleteTopicsRequest()
-	req.TopicNames = []string{r.cfg.Kafka.Topic}
-	topic := kmsg.NewDeleteTopicsRequestTopic()
-	topic.Topic = &r.cfg.Kafka.Topic
-	req.Topics = append(req.Topics, topic)
-	req.TimeoutMillis = 5000
-	resp, err := req.RequestWith(r.t.Context(), client)
+	resp, err := client.Request(r.t.Context(), req)
 	if err != nil {
 		r.t.Fatal(err)
 	}
+	return resp
+}
+
+func (r *rig) deleteTopic() {
+	r.t.Helper()
+	req := kmsg.NewPtrDeleteTopicsRequest()
+	topic := kmsg.NewDeleteTopicsRequestTopic()
+	topic.Topic = &r.cfg.Kafka.Topic
+	req.TopicNames, req.Topics, req.TimeoutMillis = []string{r.cfg.Kafka.Topic}, append(req.Topics, topic), 5000
+	resp := r.request(req).(*kmsg.DeleteTopicsResponse)
 	if err := kerr.ErrorForCode(resp.Topics[0].ErrorCode); err != nil {
 		r.t.Fatal(err)
 	}
 	time.Sleep(500 * time.Millisecond) // for the broker to forget it
+}
+
+// deleteRecords has the log drop what is before an offset, as it does with
+// what is too old.
+func (r *rig) deleteRecords(partition int32, before int64) {
+	r.t.Helper()
+	req := kmsg.NewPtrDeleteRecordsRequest()
+	topic := kmsg.NewDeleteRecordsRequestTopic()
+	p := kmsg.NewDeleteRecordsRequestTopicPartition()
+	p.Partition, p.Offset = partition, before
+	topic.Topic, topic.Partitions = r.cfg.Kafka.Topic, append(topic.Partitions, p)
+	req.Topics, req.TimeoutMillis = append(req.Topics, topic), 5000
+	resp := r.request(req).(*kmsg.DeleteRecordsResponse)
+	if err := kerr.ErrorForCode(resp.Topics[0].Partitions[0].ErrorCode); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// partition is where a room's records are.
+func (r *rig) partition(room string) int32 {
+	p := kgo.StickyKeyPartitioner(nil).ForTopic(r.cfg.Kafka.Topic)
+	return int32(p.Partition(&kgo.Record{Key: []byte(room)}, int(r.cfg.Kafka.Partitions)))
 }

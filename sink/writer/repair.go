@@ -3,7 +3,6 @@ package writer
 import (
 	"cmp"
 	"context"
-	"errors"
 	"slices"
 	"time"
 
@@ -22,12 +21,17 @@ const (
 // storing of batches, since the relay may take its time.
 func (w *Writer) repair() {
 	for sink.Sleep(w.polling, w.cfg.RepairEvery) {
+		failed := 0
 		for _, r := range w.due() {
-			if err := w.repairOne(r); err != nil {
-				if w.polling.Err() == nil && !errors.Is(err, sink.ErrUnavailable) {
-					w.cfg.Log.Warn("a repair has to wait", zap.String("room", r.Room), zap.Uint64("offset", r.Seq), zap.Error(err))
-				}
-				break // most likely it is the same with the next
+			err := w.repairOne(r)
+			if err == nil {
+				continue
+			}
+			if failed++; failed == 1 && w.polling.Err() == nil {
+				w.cfg.Log.Warn("a repair has to wait", zap.String("room", r.Room), zap.Uint64("offset", r.Seq), zap.Error(err))
+			}
+			if failed == 3 {
+				break // it is not one room's fault
 			}
 		}
 	}

@@ -24,9 +24,14 @@ const (
 	// is forgotten costs one more key in a statement.
 	maxKnown = 100_000
 
-	// maxOwed is how many repairs of a partition are in memory. The rest comes
-	// with the next assignment.
-	maxOwed = 10_000
+	// maxOwed is how many repairs are in memory, of one partition and in all.
+	// The rest comes with the next assignment.
+	maxOwed, maxAllOwed = 10_000, 100_000
+
+	// replay is how far a writer goes back in a partition that it is given
+	// where rows and positions are in different shards: one of them may have
+	// lost its last transactions in a fail-over.
+	replay = 10 * time.Minute
 )
 
 // session is one membership in the group, on one client. Its methods are the
@@ -34,6 +39,7 @@ const (
 // that one is not between a poll and AllowRebalance.
 type session struct {
 	*Writer
+	entered  chan struct{} // closed when the next two are known
 	client   *kgo.Client
 	topicID  string            // in the database: a topic that is made anew is another one
 	known    map[string]uint64 // by room, an offset that is stored or in the batch
@@ -52,7 +58,7 @@ type problem struct {
 func (s *session) turn() error {
 	defer s.client.AllowRebalance()
 	s.batch.reset()
-	problems := s.poll(s.polling)
+	problems := s.first()
 	linger, cancel := context.WithTimeout(s.polling, s.cfg.Linger)
 	defer cancel()
 	for len(problems) == 0 && !s.batch.empty() && !s.batch.full(s.cfg.BatchRecords) && linger.Err() == nil {
@@ -71,6 +77,25 @@ func (s *session) turn() error {
 	return nil
 }
 
+// first waits for something to poll. While something is wrong it does not wait
+// for long: that nothing comes and nothing is wrong is news, too.
+func (s *session) first() []problem {
+	ctx := s.polling
+	s.mu.Lock()
+	failing := s.failing != nil
+	s.mu.Unlock()
+	if !failing {
+		return s.poll(ctx)
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	problems := s.poll(ctx)
+	if len(problems) == 0 && s.batch.empty() {
+		s.fail(nil)
+	}
+	return problems
+}
+
 // poll adds to the batch what there is.
 func (s *session) poll(ctx context.Context) (problems []problem) {
 	fetches := s.client.PollRecords(ctx, s.cfg.MaxBatch)
@@ -87,7 +112,11 @@ func (s *session) poll(ctx context.Context) (problems []problem) {
 		if p == nil {
 			return
 		}
-		p.high = max(p.high, f.HighWatermark)
+		if f.HighWatermark < p.next {
+			problems = append(problems, problem{f.Partition, kerr.OffsetOutOfRange}) // it ended there before
+			return
+		}
+		p.high = f.HighWatermark
 		for _, r := range f.Records {
 			s.take(p, r)
 		}
@@ -146,6 +175,9 @@ func (s *session) solve(p problem) error {
 	var loss *kgo.ErrDataLoss
 	if errors.Is(p.err, kerr.OffsetOutOfRange) || errors.As(p.err, &loss) {
 		return s.outOfRange(p.partition)
+	}
+	if errors.Is(p.err, kerr.UnknownTopicOrPartition) || errors.Is(p.err, kerr.UnknownTopicID) || errors.Is(p.err, kerr.InconsistentTopicID) {
+		return p.err // the topic may be another one now
 	}
 	s.fail(p.err)
 	s.cfg.Log.Warn("the log cannot be read", zap.Int32("partition", p.partition), zap.Error(p.err))
@@ -243,7 +275,9 @@ func (s *session) stored(holes []sink.Repair, start time.Time) {
 func (w *Writer) note(holes, owed, done []sink.Repair) {
 	for _, list := range [][]sink.Repair{holes, owed} {
 		for _, r := range list {
-			w.owed[r.Link] = r
+			if len(w.owed) < maxAllOwed {
+				w.owed[r.Link] = r
+			}
 		}
 	}
 	for _, r := range done {
@@ -254,9 +288,6 @@ func (w *Writer) note(holes, owed, done []sink.Repair) {
 // rewind goes back to the stored positions, whatever has happened. It returns
 // what has happened once that has gone on for too long.
 func (s *session) rewind(cause error) error {
-	if s.working.Err() != nil {
-		return nil
-	}
 	if s.failures++; s.failures == 1 {
 		s.since = time.Now()
 		s.cfg.Log.Warn("a batch was not stored", zap.Error(cause))
@@ -269,7 +300,7 @@ func (s *session) rewind(cause error) error {
 	}
 	clear(s.known)
 	for {
-		if time.Since(s.since) > patience || !sink.Sleep(s.working, sink.Backoff(s.failures)) {
+		if time.Since(s.since) > patience || !sink.Sleep(s.polling, sink.Backoff(s.failures)) {
 			return cause
 		}
 		to, err := s.positions()
@@ -320,10 +351,15 @@ func (s *session) seek(to map[int32]int64) {
 func (s *session) assign(ctx context.Context, offsets map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
+	select {
+	case <-s.entered:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 	for _, list := range offsets {
 		for id := range list {
 			p := &part{Partition: sink.Partition{Topic: s.topicID, ID: id}}
-			pos, _, err := s.cfg.Store.Position(ctx, p.Partition)
+			pos, moved, err := s.cfg.Store.Position(ctx, p.Partition)
 			if err != nil {
 				return nil, err
 			}
@@ -332,13 +368,19 @@ func (s *session) assign(ctx context.Context, offsets map[string]map[int32]kgo.O
 				return nil, err
 			}
 			p.pos, p.next = pos, pos
-			list[id] = kgo.NewOffset().At(pos).WithEpoch(-1)
+			if s.cfg.Store.Sharded() {
+				if p.next, err = before(ctx, s.client, s.cfg.Kafka.Topic, id, pos, moved.Add(-replay)); err != nil {
+					return nil, err
+				}
+			}
+			list[id] = kgo.NewOffset().At(p.next).WithEpoch(-1)
 			s.mu.Lock()
 			s.parts[id] = p
 			s.note(repairs, nil, nil)
 			s.mu.Unlock()
 		}
 	}
+	s.fail(nil) // the log and the database both answer
 	return offsets, nil
 }
 

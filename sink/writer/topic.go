@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"fmt"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -30,6 +31,19 @@ func topicID(ctx context.Context, client *kgo.Client, topic string) (string, err
 	}
 	id := resp.Topics[0].TopicID
 	return topic + "#" + base64.RawURLEncoding.EncodeToString(id[:]), nil
+}
+
+// before returns the first record of a partition that was produced at or after
+// a time, but none above most.
+func before(ctx context.Context, client *kgo.Client, topic string, partition int32, most int64, at time.Time) (int64, error) {
+	offset, err := listOffset(ctx, client, topic, partition, at.UnixMilli())
+	if err != nil {
+		return 0, fmt.Errorf("ask where partition %d was at %v: %w", partition, at, err)
+	}
+	if offset < 0 { // all are older
+		return most, nil
+	}
+	return min(offset, most), nil
 }
 
 // bounds returns the first record of a partition and the one after its last.

@@ -38,6 +38,7 @@ type Writer struct {
 	parts   map[int32]*part
 	owed    map[sink.Link]sink.Repair // of those partitions
 	failing error                     // why nothing is being stored; nil when it is
+	client  *kgo.Client               // the session's; nil between two
 }
 
 // Open checks that the topics are there, creates them where that is asked for,
@@ -81,7 +82,10 @@ func (w *Writer) run() {
 // session is one membership in the group. It ends with Close, or with what
 // keeps it from storing.
 func (w *Writer) session() error {
-	s := &session{Writer: w, known: make(map[string]uint64), batch: batch{moves: make(map[int32]int)}}
+	s := &session{
+		Writer: w, entered: make(chan struct{}),
+		known: make(map[string]uint64), batch: batch{moves: make(map[int32]int)},
+	}
 	client, _, err := kafka.Dial(w.polling, w.cfg.Kafka, nil,
 		kgo.ConsumeTopics(w.cfg.Kafka.Topic),
 		kgo.ConsumerGroup(w.cfg.Group),
@@ -102,19 +106,28 @@ func (w *Writer) session() error {
 		return err
 	}
 	s.client = client
+	w.enter(client)
 	defer func() {
+		w.enter(nil)
 		client.CloseAllowingRebalance()
 		w.drop()
 	}()
 	if s.topicID, err = topicID(w.polling, client, w.cfg.Kafka.Topic); err != nil {
 		return err
 	}
+	close(s.entered)
 	for w.polling.Err() == nil {
 		if err := s.turn(); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (w *Writer) enter(client *kgo.Client) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.client = client
 }
 
 // drop forgets all partitions.
@@ -132,18 +145,26 @@ func (w *Writer) fail(err error) {
 }
 
 // Ready returns nil if what is produced now will soon be stored, or why not.
-func (w *Writer) Ready(context.Context) error {
+func (w *Writer) Ready(ctx context.Context) error {
+	client, err := w.state()
+	if err != nil || client == nil {
+		return err
+	}
+	return kafka.Ping(ctx, client, w.cfg.Kafka.Brokers)
+}
+
+func (w *Writer) state() (*kgo.Client, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.failing != nil {
-		return fmt.Errorf("nothing is being stored: %w", w.failing)
+		return nil, fmt.Errorf("nothing is being stored: %w", w.failing)
 	}
 	for id, p := range w.parts {
 		if p.stuck {
-			return fmt.Errorf("partition %d is not being stored: %w", id, kafka.ErrNewer)
+			return nil, fmt.Errorf("partition %d is not being stored: %w", id, kafka.ErrNewer)
 		}
 	}
-	return nil
+	return w.client, nil
 }
 
 // Stats returns the figures of now.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/hubbub-chat/hubbub/internal/backends"
 	"github.com/hubbub-chat/hubbub/schema"
+	"github.com/hubbub-chat/hubbub/sink"
 	"github.com/hubbub-chat/hubbub/sink/kafka"
 )
 
@@ -34,6 +35,8 @@ func TestWriter(t *testing.T) {
 		{"a newer program's record", testNewer},
 		{"two writers", testTwoWriters},
 		{"the topic made anew", testTopicAnew},
+		{"the log shortened", testShortened},
+		{"rows and positions apart", testSharded},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			c.test(t, newRig(t, broker, backends.MySQL(t).DSN))
@@ -289,4 +292,52 @@ func testTopicAnew(t *testing.T, r *rig) {
 	again.rooms["room0"] = append(r.rooms["room0"], again.rooms["room0"]...)
 	again.open()
 	again.check()
+}
+
+// What the log dropped before it was stored is said to be lost, and what it
+// still has is stored.
+func testShortened(t *testing.T, r *rig) {
+	for range 100 {
+		r.send(r.next("r"))
+	}
+	r.wait()
+	r.deleteRecords(r.partition("r"), 40)
+	lost := slices.Clone(r.rooms["r"][:40])
+	w := r.open(func(c *Config) { c.RepairEvery, c.HoleAge = 50*time.Millisecond, 100*time.Millisecond })
+	r.check(lost...)
+	r.until("the hole is given up", func() bool { return w.Stats().Tombstones == 1 })
+	if s := w.Stats(); s.Lost != 40 || s.Holes != 1 {
+		t.Errorf("%+v", s)
+	}
+	if r.logs.FilterMessageSnippet("dropped records before they were stored").Len() != 1 {
+		t.Error("nobody was told")
+	}
+}
+
+// Where one transaction cannot have rows and positions, a writer stores again
+// what it may have lost, and positions do not go back.
+func testSharded(t *testing.T, r *rig) {
+	store, err := sink.OpenMySQL(t.Context(), sink.MySQLConfig{DSN: r.dsn, Sharded: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	r.cfg.Store = store
+	w := r.open()
+	r.sendSome(1000, 10)
+	r.check()
+	r.close(w)
+	if err := execSQL(r.dsn, `DELETE FROM messages WHERE seq > 500 AND room < 'room5'`); err != nil { // a shard fell back
+		t.Fatal(err)
+	}
+	w = r.open()
+	r.sendSome(100, 10)
+	r.check()
+	if s := w.Stats(); s.Stored != 1100 || s.Fenced != 0 || s.Lag != 0 {
+		t.Errorf("%+v", s)
+	}
 }
