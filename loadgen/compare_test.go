@@ -40,7 +40,7 @@ func TestCompare(t *testing.T) {
 	a, same, worse := reportFile(t, "a", around(1000)...), reportFile(t, "same", around(1000)...), reportFile(t, "worse", around(3000)...)
 	compare := func(args ...string) (int, string) {
 		var out strings.Builder
-		code := execute(environment{t.Context(), &out, os.Stderr}, append([]string{"compare"}, args...))
+		code := execute(environment{ctx: t.Context(), stdout: &out, stderr: os.Stderr}, append([]string{"compare"}, args...))
 		return code, out.String()
 	}
 	code, out := compare(a, same, worse)

@@ -32,6 +32,8 @@ type commands struct {
 	Density   densityCmd   `cmd:"" help:"Open connections in steps and tell the memory that each costs a server, which should have just been started."`
 	Slow      slowCmd      `cmd:"" help:"Let one member of a room stop reading: what do the others notice, and does it recover?"`
 	Compare   compareCmd   `cmd:"" help:"Put reports side by side, with intervals."`
+	FindMax   findMaxCmd   `cmd:"" help:"Search the highest load at which a server keeps an SLO, and say which resource gave out."`
+	Plan      planCmd      `cmd:"" help:"From measured figures and a target to the number of nodes, and what stands behind them."`
 	Selftest  selftestCmd  `cmd:"" help:"Measure this tool itself, against a null server: what may its figures be trusted for on this machine?"`
 	Null      nullCmd      `cmd:"" help:"Run the null server, which is never the bottleneck, by itself."`
 	Hostile   hostileCmd   `cmd:"" help:"Attack the server in many ways: what do honest clients notice, and how does each attacker end?"`
@@ -41,6 +43,7 @@ type commands struct {
 type environment struct {
 	ctx            context.Context // cancelled by Ctrl-C
 	stdout, stderr io.Writer
+	keep           func(*report) // also gets the report; nil: nobody
 }
 
 // usageError is a flag's value that cannot be.
@@ -60,7 +63,7 @@ func main() {
 	runtime.GOMAXPROCS(max(runtime.NumCPU(), 4))
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second Ctrl-C ends at once
-	os.Exit(execute(environment{ctx, os.Stdout, os.Stderr}, os.Args[1:]))
+	os.Exit(execute(environment{ctx: ctx, stdout: os.Stdout, stderr: os.Stderr}, os.Args[1:]))
 }
 
 // execute runs one command line and returns the exit code.

@@ -194,7 +194,7 @@ func TestBadScenarios(t *testing.T) {
 	}
 	code, _, stdout, _ := func() (int, report, string, string) {
 		var out strings.Builder
-		return execute(environment{t.Context(), &out, os.Stderr}, []string{"scenarios"}), report{}, out.String(), ""
+		return execute(environment{ctx: t.Context(), stdout: &out, stderr: os.Stderr}, []string{"scenarios"}), report{}, out.String(), ""
 	}()
 	if code != exitOK || !strings.Contains(stdout, "reconnect-storm") {
 		t.Errorf("exit code %d, %s", code, stdout)

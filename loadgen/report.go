@@ -28,6 +28,7 @@ type report struct {
 	Density     *densityPart `json:"density,omitempty"`
 	Slow        *slowPart    `json:"slow,omitempty"`
 	Hostile     *hostilePart `json:"hostile,omitempty"`
+	FindMax     *findPart    `json:"find_max,omitempty"`
 	Tool        tool         `json:"tool"`
 	Server      *server      `json:"server,omitempty"`
 

@@ -30,7 +30,7 @@ func loadgen(t testing.TB, ctx context.Context, args ...string) (code int, r rep
 	t.Helper()
 	var out, errs bytes.Buffer
 	file := filepath.Join(t.TempDir(), "report.json")
-	code = execute(environment{ctx, &out, &errs}, append(args, "--json", file))
+	code = execute(environment{ctx: ctx, stdout: &out, stderr: &errs}, append(args, "--json", file))
 	if b, err := os.ReadFile(file); err == nil {
 		if err := json.Unmarshal(b, &r); err != nil {
 			t.Error(err) // not Fatal: it may be another goroutine than the test's

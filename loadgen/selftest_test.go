@@ -10,7 +10,7 @@ import (
 // asserted.
 func TestSelftest(t *testing.T) {
 	var out strings.Builder
-	code := execute(environment{t.Context(), &out, os.Stderr}, []string{"selftest", "--scale", "0.01"})
+	code := execute(environment{ctx: t.Context(), stdout: &out, stderr: os.Stderr}, []string{"selftest", "--scale", "0.01"})
 	if text := out.String(); strings.Contains(text, "FAILED") || strings.Count(text, "\n") != 5 || code > exitFaults {
 		t.Fatalf("exit code %d\n%s", code, text)
 	}

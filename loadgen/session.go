@@ -152,6 +152,9 @@ func (s *session) finish(setup func(*report)) error {
 		setup(r)
 	}
 	r.judge()
+	if s.env.keep != nil {
+		s.env.keep(r)
+	}
 	err := errors.Join(writeTable(s.env.stdout, r), s.target.save(r, all))
 	switch {
 	case err != nil:

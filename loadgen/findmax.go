@@ -1,0 +1,285 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"runtime"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/hubbub-chat/hubbub/loadgen/scenario"
+)
+
+// findMaxCmd is `find-max`: the highest load at which a server keeps its
+// promises. It doubles until an attempt fails, and then halves the distance.
+type findMaxCmd struct {
+	target
+	Scenario  string        `arg:"" optional:"" default:"step" help:"What each attempt plays (default ${default})." json:"scenario"`
+	SLO       string        `name:"slo" required:"" help:"The promises: a YAML file of p99, ack_p99, loss, failed, memory, cpu." placeholder:"FILE" json:"slo"`
+	Knob      string        `enum:"rate,connections" default:"rate" help:"What is turned up: rate (all phases in proportion) or connections (rooms in proportion) (default ${default})." json:"knob"`
+	From      float64       `default:"500" help:"Where to begin (default ${default})." json:"from"`
+	To        float64       `default:"1000000" help:"Where to end at the latest (default ${default})." json:"to"`
+	Precision float64       `default:"0.1" help:"How near the answer has to be: 0.1 is one part in ten (default ${default})." json:"precision"`
+	Rest      time.Duration `default:"1s" help:"Pause between attempts (default ${default})." json:"rest_ns"`
+	Set       []string      `help:"Replace what the scenario says: a key, = and its value." placeholder:"KEY=VALUE" sep:"none" json:"set,omitempty"`
+}
+
+// findPart is the part of a report about the search.
+type findPart struct {
+	Knob     string    `json:"knob"`
+	Best     float64   `json:"best"`     // the highest that met the SLO; 0: none did
+	Failed   float64   `json:"failed"`   // the lowest that did not; 0: none failed
+	Resource string    `json:"resource"` // what gave out there
+	Attempts []attempt `json:"attempts"`
+}
+
+// attempt is one run of the search.
+type attempt struct {
+	Value     float64   `json:"value"`
+	Met       bool      `json:"met"`
+	Why       []string  `json:"why"` // the promises that were not kept
+	Resource  string    `json:"resource,omitempty"`
+	Delivered float64   `json:"delivered_per_s"`
+	Delivery  quantiles `json:"delivery"`
+	Ack       quantiles `json:"ack"`
+	CPU       float64   `json:"server_cores"`
+	ToolCPU   float64   `json:"tool_cores"`
+	RSS       int64     `json:"server_rss_bytes"`
+}
+
+func (c *findMaxCmd) check() (*scenario.SLO, []byte, error) {
+	switch {
+	case c.From <= 0 || c.To < c.From || c.To > 1e7:
+		return nil, nil, usageError("--from must be above 0, --to not below it and at most 10,000,000")
+	case c.Precision < 0.01 || c.Precision > 1:
+		return nil, nil, usageError("--precision must be from 0.01 to 1")
+	case c.ServerPid == 0:
+		return nil, nil, usageError("find-max needs --server-pid, to say which resource gave out")
+	case c.Rest < 0:
+		return nil, nil, usageError("--rest must not be below 0")
+	}
+	promises, err := os.ReadFile(c.SLO)
+	if err != nil {
+		return nil, nil, usageError("--slo: " + err.Error())
+	}
+	slo, err := scenario.ParseSLO(promises)
+	if err != nil {
+		return nil, nil, usageError(fmt.Sprintf("--slo %s: %v", c.SLO, err))
+	}
+	text, err := scenario.Text(c.Scenario)
+	if err != nil {
+		return nil, nil, usageError(err.Error())
+	}
+	return slo, text, nil
+}
+
+// Run is kong's entry.
+func (c *findMaxCmd) Run(env environment) error {
+	slo, text, err := c.check()
+	if err != nil {
+		return err
+	}
+	part := &findPart{Knob: c.Knob, Attempts: []attempt{}}
+	for value, ok := c.From, true; ok; value, ok = c.next(part) {
+		a, err := c.attempt(env, text, slo, value)
+		if err != nil && len(part.Attempts) == 0 {
+			return err
+		}
+		if err != nil { // it goes no further: the tool, or the machine, ends here
+			a = attempt{Value: value, Why: []string{err.Error()}, Resource: "this tool"}
+		}
+		part.add(a)
+		fmt.Fprintf(env.stderr, "%s %.0f: %s\n", c.Knob, value, a.word()) // a lost line changes nothing
+		if env.ctx.Err() != nil {
+			break
+		}
+		select {
+		case <-time.After(c.Rest): // what is left of the last has to go
+		case <-env.ctx.Done():
+		}
+	}
+	r := &report{Scenario: "find-max", Run: "-", Began: time.Now(), Setup: c, FindMax: part,
+		Interrupted: env.ctx.Err() != nil, Invalid: []string{}, Faults: []string{}}
+	if part.Best == 0 {
+		r.Faults = append(r.Faults, "no attempt met the SLO")
+	}
+	err = errors.Join(writeFind(env.stdout, r), c.save(r, nil))
+	if err == nil && len(r.Faults) > 0 {
+		err = errFaults
+	}
+	return err
+}
+
+func (p *findPart) add(a attempt) {
+	p.Attempts = append(p.Attempts, a)
+	if a.Met {
+		p.Best = max(p.Best, a.Value)
+	} else if p.Failed == 0 || a.Value < p.Failed {
+		p.Failed, p.Resource = a.Value, a.Resource
+	}
+}
+
+// next is what to try next: twice as much while nothing has failed, then the
+// geometric middle, until the two ends are near.
+func (c *findMaxCmd) next(p *findPart) (value float64, ok bool) {
+	switch {
+	case p.Failed == 0:
+		value = min(p.Best*2, c.To)
+		return value, value > p.Best
+	case p.Best == 0:
+		value = p.Failed / 2
+		return value, value >= 1 && value >= c.From/64
+	case p.Failed/p.Best <= 1+c.Precision:
+		return 0, false
+	}
+	return math.Round(math.Sqrt(p.Best * p.Failed)), math.Round(math.Sqrt(p.Best*p.Failed)) > p.Best
+}
+
+// attempt plays the scenario once.
+func (c *findMaxCmd) attempt(env environment, text []byte, slo *scenario.SLO, value float64) (attempt, error) {
+	sc, err := scenario.Parse(text, c.Set...)
+	if err != nil {
+		return attempt{}, usageError(fmt.Sprintf("scenario %s: %v", c.Scenario, err))
+	}
+	c.turn(sc, value)
+	var got *report
+	quiet := environment{ctx: env.ctx, stdout: io.Discard, stderr: io.Discard, keep: func(r *report) { got = r }}
+	t := c.target
+	t.outputs, t.ConnectRate = outputs{}, sc.ConnectRate
+	if err := play(quiet, &t, &witnesses{}, sc, nil); err != nil && !errors.Is(err, errFaults) {
+		return attempt{}, err
+	}
+	return judge(got, slo, value), nil
+}
+
+// turn sets the knob.
+func (c *findMaxCmd) turn(sc *scenario.Scenario, value float64) {
+	if c.Knob == "connections" {
+		by := value / float64(sc.Connections)
+		sc.Connections = int(value)
+		sc.Rooms.Count = max(1, min(sc.Connections, int(float64(sc.Rooms.Count)*by)))
+		return
+	}
+	var top float64
+	for i := range sc.Phases {
+		top = max(top, sc.Phases[i].Rate.From, sc.Phases[i].Rate.To)
+	}
+	for i := range sc.Phases {
+		r := &sc.Phases[i].Rate
+		r.From, r.To = r.From*value/top, r.To*value/top
+	}
+}
+
+// judge compares a run with the promises.
+func judge(r *report, slo *scenario.SLO, value float64) attempt {
+	a := attempt{Value: value, Why: []string{}}
+	bad := func(format string, args ...any) { a.Why = append(a.Why, fmt.Sprintf(format, args...)) }
+	if m := r.Messages; m != nil {
+		a.Delivered, a.Delivery, a.Ack = m.DeliveredRate, m.Delivery, m.Ack
+		late := func(name string, q quantiles, most time.Duration) {
+			if most > 0 && q.P99 > float64(most.Microseconds()) {
+				bad("%s p99 %s above %s", name, short(q.P99), most)
+			}
+		}
+		late("delivery", m.Delivery, slo.P99.Value)
+		late("ack", m.Ack, slo.AckP99.Value)
+	} else {
+		bad("nothing was measured")
+	}
+	if k := r.Check; k != nil {
+		if n := k.Lost + k.Duplicated + k.Reordered + k.Unexpected; n > slo.Loss {
+			bad("%d deliveries lost or wrong", n)
+		}
+		if n := k.Failed + k.Closed + k.Refused + k.Unanswered + k.Unsent; n > slo.Failed {
+			bad("%d connections or publishes failed", n)
+		}
+	}
+	if s := r.Server; s != nil {
+		a.CPU, a.RSS = s.CPUPercent/100, s.RSS
+		if slo.Memory > 0 && s.RSS > int64(slo.Memory) {
+			bad("resident memory %s above %s", mib(s.RSS), mib(int64(slo.Memory)))
+		}
+		if slo.CPU > 0 && a.CPU > slo.CPU {
+			bad("CPU of %.2f cores above %g", a.CPU, slo.CPU)
+		}
+	}
+	n := 0.0
+	for i := range r.Timeline {
+		if p := &r.Timeline[i]; r.measures(p.Phase) && p.Sent > 0 {
+			a.ToolCPU, n = a.ToolCPU+p.ToolCPU/100, n+1
+		}
+	}
+	a.ToolCPU /= max(n, 1)
+	if a.Met = len(a.Why) == 0; !a.Met {
+		a.Resource = gaveOut(&a, r)
+	}
+	return a
+}
+
+// gaveOut says which resource an attempt ran out of, by what is known from
+// outside: the first that fits.
+func gaveOut(a *attempt, r *report) string {
+	cores := float64(runtime.NumCPU())
+	failed := func(code string) bool { return r.Connections.Errors[code] > 0 || r.Connections.Closes[code] > 0 }
+	switch {
+	case strings.Contains(strings.Join(a.Why, " "), "memory"):
+		return "the server's memory"
+	case r.Connections.DialError != "":
+		return "this tool's sockets (" + r.Connections.DialError + ")"
+	case r.Connections.Failed > 0:
+		return "the server's connections (its open files, or its limits)"
+	case failed("3008"):
+		return "members that read too slowly (this tool's loops, or the server's log)"
+	case failed("111"), failed("3013"):
+		return "the server's limits of rates"
+	case a.ToolCPU > maxToolCPU*float64(r.Tool.Loops):
+		return "this tool's CPU: give it more --loops, or another machine"
+	case a.CPU+a.ToolCPU > 0.85*cores:
+		return fmt.Sprintf("CPU (the server %.2f, this tool %.2f of %g cores)", a.CPU, a.ToolCPU, cores)
+	case a.CPU > 0.9 && a.CPU < 1.1:
+		return "one core of the server: one of its goroutines is busy all the time"
+	case a.Ack.P99 > 0 && a.Delivery.P99 < a.Ack.P99/2:
+		return "what stands between delivery and acknowledgement (the log, or the store)"
+	}
+	return fmt.Sprintf("waiting, with CPU to spare (the server %.2f of %g cores): the store's disk, or other work on the machine", a.CPU, cores)
+}
+
+func (a *attempt) word() string {
+	if a.Met {
+		return fmt.Sprintf("met: %.0f deliveries/s, p99 %s", a.Delivered, short(a.Delivery.P99))
+	}
+	return strings.Join(a.Why, ", ")
+}
+
+func writeFind(out io.Writer, r *report) error {
+	p := r.FindMax
+	t := table{tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)}
+	fmt.Fprintf(t.w, "%s\tresult\tdeliveries/s\tdelivery p50\tp99\tack p99\tserver cores\ttool cores\tserver RSS\n", p.Knob)
+	for i := range p.Attempts {
+		a := &p.Attempts[i]
+		result := "met"
+		if !a.Met {
+			result = strings.Join(a.Why, ", ")
+		}
+		fmt.Fprintf(t.w, "%.0f\t%s\t%.0f\t%s\t%s\t%s\t%.2f\t%.2f\t%s\n", a.Value, result, a.Delivered, short(a.Delivery.P50), short(a.Delivery.P99),
+			short(a.Ack.P99), a.CPU, a.ToolCPU, mib(a.RSS))
+	}
+	fmt.Fprintln(t.w)
+	_ = t.w.Flush() // the last Flush has the error
+	switch {
+	case p.Best == 0:
+		t.row("highest", "no attempt met the SLO")
+	case p.Failed == 0:
+		t.row("highest", fmt.Sprintf("%s %.0f, where the search ended", p.Knob, p.Best))
+	default:
+		t.row("highest", fmt.Sprintf("%s %.0f met the SLO, %.0f did not", p.Knob, p.Best, p.Failed))
+	}
+	if p.Resource != "" {
+		t.row("gave out", p.Resource)
+	}
+	return t.w.Flush()
+}

@@ -1,0 +1,136 @@
+package main
+
+import (
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/hubbub-chat/hubbub/loadgen/scenario"
+)
+
+// TestSearch finds a limit that is known, in few attempts.
+func TestSearch(t *testing.T) {
+	for _, c := range []struct {
+		name            string
+		limit           float64
+		lowest, highest float64 // the answer is between
+		most            int     // attempts
+	}{
+		{"in the middle", 7300, 6600, 7300, 12},
+		{"at the end", 1e9, 100_000, 100_000, 12},
+		{"below the beginning", 90, 80, 90, 12},
+		{"nothing at all", 0, 0, 0, 9},
+	} {
+		cmd := findMaxCmd{From: 500, To: 100_000, Precision: 0.1}
+		var p findPart
+		for value, ok := cmd.From, true; ok; value, ok = cmd.next(&p) {
+			p.add(attempt{Value: value, Met: value <= c.limit})
+			if len(p.Attempts) > 100 {
+				t.Fatalf("%s: no end", c.name)
+			}
+		}
+		if p.Best < c.lowest || p.Best > c.highest || len(p.Attempts) > c.most {
+			t.Errorf("%s: %.0f after %d attempts, want %.0f to %.0f", c.name, p.Best, len(p.Attempts), c.lowest, c.highest)
+		}
+	}
+}
+
+// TestJudge: every promise is judged, and every resource has its sign.
+func TestJudge(t *testing.T) {
+	slo, err := scenario.ParseSLO([]byte("p99: 50ms\nack_p99: 80ms\nmemory: 100MiB\ncpu: 1.5\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name          string
+		spoil         func(*report)
+		why, resource string
+	}{
+		{"right", func(*report) {}, "", ""},
+		{"late", func(r *report) { r.Messages.Delivery.P99 = 60_000 }, "delivery p99 60.0ms above 50ms", "waiting, with CPU to spare"},
+		{"late acks", func(r *report) { r.Messages.Ack.P99 = 100_000 }, "ack p99 100.0ms above 80ms", "between delivery and acknowledgement"},
+		{"memory", func(r *report) { r.Server.RSS = 200 << 20 }, "resident memory", "the server's memory"},
+		{"CPU", func(r *report) { r.Server.CPUPercent = 1e5 }, "cores above 1.5", "CPU (the server"},
+		{"loss", func(r *report) { r.Check.Lost = 1 }, "1 deliveries lost", "waiting"},
+		{"refused", func(r *report) { r.Check.Refused = 2; r.Connections.Errors = codes{"111": 2} }, "2 connections or publishes failed", "limits of rates"},
+		{"no sockets", func(r *report) { r.Check.Failed = 2; r.Connections.DialError = "too many" }, "2 connections", "this tool's sockets"},
+		{"not let in", func(r *report) { r.Check.Failed = 2; r.Connections.Failed = 2 }, "2 connections", "the server's connections"},
+		{"slow readers", func(r *report) { r.Check.Closed = 1; r.Connections.Closes = codes{"3008": 1} }, "1 connections", "read too slowly"},
+		{"the tool", func(r *report) {
+			r.Check.Lost = 1
+			r.Timeline = []second{{Sent: 1, ToolCPU: 99}}
+		}, "lost", "this tool's CPU"},
+	} {
+		r := &report{Messages: &messages{}, Check: &check{}, Server: &server{RSS: 50 << 20, CPUPercent: 20}, Tool: tool{Loops: 1}}
+		r.Messages.Delivery, r.Messages.Ack = quantiles{P99: 45_000}, quantiles{P99: 46_000}
+		c.spoil(r)
+		a := judge(r, slo, 5)
+		if why := strings.Join(a.Why, ", "); a.Met != (c.why == "") || !strings.Contains(why, c.why) || !strings.Contains(a.Resource, c.resource) {
+			t.Errorf("%s: %q, %q", c.name, why, a.Resource)
+		}
+	}
+}
+
+func TestFindMax(t *testing.T) {
+	url, _ := startChat(t, wrong{}, false)
+	slo := scenarioFile(t, "p99: 1h\nloss: 0\n")
+	code, r, stdout, stderr := loadgen(t, t.Context(), "find-max", "--slo", slo, "--url", url, "--server-pid", strconv.Itoa(os.Getpid()),
+		"--from", "100", "--to", "300", "--rest", "10ms", "--set", "connections=20", "--set", "rooms=4",
+		"--set", "phases.0.for=100ms", "--set", "phases.1.for=300ms")
+	if code != exitOK || r.FindMax.Best != 300 || len(r.FindMax.Attempts) != 3 || r.FindMax.Attempts[2].Delivered < r.FindMax.Attempts[0].Delivered {
+		t.Fatalf("exit code %d\n%s%s", code, stdout, stderr)
+	}
+	code, r, stdout, _ = loadgen(t, t.Context(), "find-max", "--slo", scenarioFile(t, "memory: 1B\n"), "--url", url, "--server-pid", strconv.Itoa(os.Getpid()),
+		"--from", "2", "--rest", "10ms", "--knob", "connections", "--set", "phases.0.for=10ms", "--set", "phases.1.for=100ms")
+	if code != exitFaults || r.FindMax.Best != 0 || r.FindMax.Resource != "the server's memory" {
+		t.Fatalf("exit code %d\n%s", code, stdout)
+	}
+	for _, args := range [][]string{
+		{"find-max", "--slo", slo}, {"find-max"}, {"find-max", "--slo", "nonsense", "--server-pid", "1"},
+		{"find-max", "--slo", scenarioFile(t, "p98: 1s"), "--server-pid", "1"},
+		{"find-max", "--slo", scenarioFile(t, "memory: much"), "--server-pid", "1"},
+		{"find-max", "--slo", slo, "--server-pid", "1", "--from", "0"},
+	} {
+		if code, _, _, stderr := loadgen(t, t.Context(), args...); code != exitUsage || strings.Count(stderr, "\n") != 1 {
+			t.Errorf("%v: exit code %d, said %q", args, code, stderr)
+		}
+	}
+}
+
+// TestPlanCommand: from reports to a plan.
+func TestPlanCommand(t *testing.T) {
+	r := report{Run: "x", Density: &densityPart{BytesPerConn: 400, Steps: []densityStep{{RSSAnon: 10 << 20}}}, Server: &server{PerConnect: 60}}
+	density := t.TempDir() + "/density.json"
+	if err := r.save(density); err != nil {
+		t.Fatal(err)
+	}
+	run := func(name string, acked, delivered, cpu float64) string {
+		r := report{Run: "x", Server: &server{MeasuredCPU: cpu}, Messages: &messages{Seconds: 10, AckedRate: acked, DeliveredRate: delivered, BytesRate: delivered * 320}}
+		file := t.TempDir() + "/" + name
+		if err := r.save(file); err != nil {
+			t.Fatal(err)
+		}
+		return file
+	}
+	rooms, large := run("rooms.json", 1000, 10_000, 0.7), run("large.json", 10, 100_000, 2.005)
+	var out strings.Builder
+	args := []string{"plan", density, rooms, large, "--users", "300000", "--rooms", "30000", "--rate", "10000"}
+	if code := execute(environment{ctx: t.Context(), stdout: &out, stderr: os.Stderr}, args); code != exitOK ||
+		!strings.Contains(out.String(), "a message costs 50.0 µs of CPU, each delivery 2.00 µs, and 120 bytes") {
+		t.Fatalf("exit code %d\n%s", code, out.String())
+	}
+	for _, bad := range [][]string{
+		{"plan", "--users", "5", "--rooms", "1", "--rate", "1"},
+		{"plan", density, "--users", "5", "--rooms", "1", "--rate", "1"},
+		{"plan", rooms, "--users", "5", "--rooms", "1", "--rate", "1"},
+		{"plan", density, rooms, "--users", "5", "--rooms", "6", "--rate", "1"},
+		{"plan", density, rooms, "--users", "5", "--rooms", "1", "--rate", "1", "--load", "1"},
+	} {
+		var errs strings.Builder
+		code := execute(environment{ctx: t.Context(), stdout: &errs, stderr: &errs}, bad)
+		if stderr := errs.String(); code != exitUsage || strings.Count(stderr, "\n") != 1 {
+			t.Errorf("%v: exit code %d, said %q", bad, code, stderr)
+		}
+	}
+}
