@@ -132,7 +132,7 @@ func TestComposeNginx(t *testing.T) {
 	}
 	nodes := read(t, "deploy/nginx/docker/nodes.conf")
 	for name, s := range c.Services {
-		if slices.Contains(s.Command, "serve") && !strings.Contains(nodes, "server "+name+":8000 ") {
+		if slices.Contains(s.Command, "serve") && !strings.Contains(nodes, "server "+name+":8000 max_fails=0;\n") {
 			t.Errorf("nginx does not know %s", name)
 		}
 	}

@@ -43,7 +43,7 @@ func startFront(t testing.TB, s site) *front {
 	}
 	var nodes strings.Builder
 	for _, addr := range s.nodes {
-		fmt.Fprintf(&nodes, "server %s max_fails=2 fail_timeout=5s;\n", addr)
+		fmt.Fprintf(&nodes, "server %s max_fails=0;\n", addr)
 	}
 	files := map[string]string{
 		"nginx.conf":         read(t, "nginx.conf"),

@@ -28,6 +28,11 @@ func TestShippedFiles(t *testing.T) {
 		t.Skip("ports 80 and 443, and /run, are root's")
 	}
 	nginx := backends.Program(t, "nginx")
+	for line := range strings.Lines(read(t, "deploy/nginx/hubbub/nodes.conf")) {
+		if strings.HasPrefix(line, "server ") && !strings.HasSuffix(line, " max_fails=0;\n") {
+			t.Errorf("nodes.conf: %q, see TestRollingRestart", line)
+		}
+	}
 	for _, listen := range []string{"listen.conf", "tls.conf"} {
 		t.Run(listen, func(t *testing.T) {
 			if _, err := os.Stat("/run/nginx.pid"); os.IsNotExist(err) {
@@ -246,6 +251,33 @@ func TestDrain(t *testing.T) {
 		resp, _ := get(t, "http://"+f.Addr+"/readyz")
 		return resp.StatusCode == 503 || resp.StatusCode == 502
 	})
+}
+
+// TestRollingRestart: nodes that were restarted get their part of the clients at
+// once, and all of them when the last other node dies. (With max_fails nginx
+// remembers that they failed until a WebSocket to them ends.)
+func TestRollingRestart(t *testing.T) {
+	nodes := []*node{startNode(t, "--drain=0s"), startNode(t, "--drain=0s")}
+	f := startFront(t, site{nodes: []string{nodes[0].addr, nodes[1].addr}})
+	const clients = 20
+	connect := func(n int) {
+		t.Helper()
+		for range n {
+			dial(t, f.Addr, dialOptions{})
+		}
+	}
+	for _, n := range nodes {
+		connect(clients)
+		n.Stop()
+		connect(clients)
+		n.Start()
+		connect(clients)
+		if got := n.metric("hubbub_connections"); got < clients/2 {
+			t.Errorf("a node that was restarted has %v connections, and %d were opened since", got, clients)
+		}
+	}
+	nodes[1].Kill9()
+	connect(clients)
 }
 
 // TestReload: a new configuration leaves open WebSockets alone.
