@@ -216,6 +216,12 @@ func (c *chaos) check() {
 	}
 	for _, l := range c.listeners {
 		l.check(c.w, rows[l.room])
+		// What members saw is stored, whoever sent it, if a node that heard it lives.
+		for _, p := range l.pubs {
+			if m := c.w.rows[l.room][p.Offset]; m == nil {
+				t.Errorf("a member of %s saw %s at %d, which is not stored", l.room, p.Data, p.Offset)
+			}
+		}
 	}
 }
 

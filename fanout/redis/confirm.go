@@ -27,14 +27,16 @@ func (r *Relay) confirmAll() {
 
 // tellConfirmed moves the marks of the rooms where something was confirmed.
 // Rooms with a batch under way wait: the batch sets the mark, by what was
-// confirmed when it set out, and must not be overtaken.
+// confirmed when it set out, and must not be overtaken. So do rooms with a
+// message of which nobody knows: it may be below.
 func (r *Relay) tellConfirmed() {
 	o := r.outbox
 	var senders []*sender
 	var calls []call
+	unsure := r.maybes.rooms()
 	o.mu.Lock()
 	for s := range o.confirms {
-		if s.underWay {
+		if _, ok := unsure[s.room]; ok || s.underWay {
 			continue
 		}
 		delete(o.confirms, s)

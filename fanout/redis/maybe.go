@@ -31,6 +31,20 @@ const (
 	lookBack  = 2000 // entries of a stream, newest first
 )
 
+// rooms are those of the messages; nil, almost always.
+func (m *maybes) rooms() map[string]struct{} {
+	if !m.some.Load() {
+		return nil
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	rooms := make(map[string]struct{})
+	for _, one := range m.messages {
+		rooms[one.message.Room] = struct{}{}
+	}
+	return rooms
+}
+
 // lookUp finds out from the stream what became of a batch.
 func (r *Relay) lookUp(p parcel) {
 	deadline := time.Now().Add(patience)
@@ -128,11 +142,10 @@ func (r *Relay) turnedUp(by sent, m *schema.Message) {
 
 // sweepMaybes looks for those that may have turned up where nobody listens.
 func (r *Relay) sweepMaybes() {
-	rooms := make(map[string]struct{})
+	rooms := r.maybes.rooms()
 	now := time.Now()
 	r.maybes.mu.Lock()
 	for by, m := range r.maybes.messages {
-		rooms[m.message.Room] = struct{}{}
 		if now.After(m.until) {
 			delete(r.maybes.messages, by) // after this last look
 		}

@@ -18,7 +18,7 @@ if math.abs(now - ARGV[2]) > 1000 then
   return redis.error_reply('CLOCK Redis and the node disagree by ' .. text(now - ARGV[2]) .. ' ms')
 end
 
-local s = redis.call('HMGET', KEYS[1], 'last', 'epoch', 'trimmed')
+local s = redis.call('HMGET', KEYS[1], 'last', 'epoch', 'trimmed', 'o:' .. ARGV[1])
 local last, epoch = tonumber(s[1]), s[2]
 local known, floor = tonumber(ARGV[3]), tonumber(ARGV[4])
 if not last then
@@ -57,9 +57,12 @@ for i = 11, #ARGV, 3 do
 end
 if not first then return epoch .. table.concat(replies) end
 
-local oldest = ARGV[6]
-if oldest == '0' then oldest = text(first) end
-redis.call('HSET', KEYS[1], 'last', text(last), 'epoch', epoch, 'o:' .. ARGV[1], oldest)
+-- The mark only rises by confirmations: of a call that was executed late the
+-- caller does not know yet.
+local oldest = tonumber(ARGV[6])
+if oldest == 0 then oldest = first end
+if s[4] then oldest = math.min(oldest, tonumber(s[4])) end
+redis.call('HSET', KEYS[1], 'last', text(last), 'epoch', epoch, 'o:' .. ARGV[1], text(oldest))
 
 -- Every ten seconds of a room's use: forget what nobody needs.
 local age = text(math.floor(t[1] / 10))

@@ -2,12 +2,14 @@ package redis
 
 import (
 	"context"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
 
+	"github.com/hubbub-chat/hubbub/fanout"
 	"github.com/hubbub-chat/hubbub/schema"
 )
 
@@ -146,6 +148,19 @@ func (r *Relay) onceAside(key string, f func()) {
 		})
 	default:
 		finished()
+	}
+}
+
+// keep produces what members of a room have seen lately, when Redis has lost
+// something: whoever minted it may have died, or not have heard that it did.
+func (r *Relay) keep(room *fanout.Room) {
+	since := time.Now().Add(-r.cfg.KeepTime)
+	list, _ := room.Before(math.MaxUint64, math.MaxInt)
+	for _, m := range list {
+		if schema.OffsetTime(m.Offset).After(since) {
+			r.stats.rescued.Add(1)
+			r.cfg.Log.Produce(m, func(error) {}) // the log does not give up
+		}
 	}
 }
 
