@@ -3,9 +3,13 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
+	"net/http"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/centrifugal/protocol"
 	"go.uber.org/zap"
 
 	"github.com/hubbub-chat/hubbub/internal/backends"
@@ -86,4 +90,84 @@ func TestCluster(t *testing.T) {
 			}
 		})
 	}
+}
+
+// One server after the other goes away. Sessions stay; what cannot be kept is
+// refused, and what was seen is stored.
+func TestOutages(t *testing.T) {
+	redis, kafka, mysql := backends.OwnRedis(t, "--appendonly", "yes", "--appendfsync", "always"), backends.OwnKafka(t), backends.OwnMySQL(t)
+	h := start(t, func(o *options) {
+		o.failing = true
+		o.shared = newLedger() // checked here
+		o.Redis, o.RedisPrefix, o.MySQL, o.MySQLConns = "redis://"+redis.Addr, "test", mysql.DSN, 4
+		o.Kafka, o.KafkaTopic, o.KafkaCreate, o.KafkaPartitions, o.KafkaReplication = []string{kafka.Addr}, "test", true, 3, 1
+	})
+	room := roomOf(t)
+	c := h.client(schema.JSON)
+	c.subscribe(room)
+	ready := func() (bool, string) {
+		resp, err := http.Get("http://" + h.addr() + "/readyz")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return resp.StatusCode == http.StatusOK, strings.TrimSpace(string(body))
+	}
+	sent := 0
+	publish := func() *protocol.Reply {
+		sent++
+		return c.call(&protocol.Command{Publish: &protocol.PublishRequest{Channel: room, Data: []byte(fmt.Sprintf(`{"n":%d}`, sent))}})
+	}
+	works := func(what string) {
+		t.Helper()
+		eventually(t, what+": the node is ready", func() bool { ok, _ := ready(); return ok })
+		eventually(t, what+": publishing works", func() bool { return publish().Error == nil })
+	}
+	refused := func(what string) {
+		t.Helper()
+		eventually(t, what+": publishes are refused", func() bool { e := publish().Error; return e != nil && e.Temporary })
+		var body string
+		eventually(t, what+": the node says so", func() (ok bool) { ok, body = ready(); return !ok })
+		t.Logf("%s: %s", what, body)
+	}
+	works("at first")
+
+	redis.Kill9()
+	refused("without Redis")
+	redis.Start()
+	works("with Redis again")
+
+	kafka.Pause()
+	refused("without Kafka")
+	kafka.Continue()
+	works("with Kafka again")
+
+	mysql.Kill9()
+	for range 20 {
+		if r := publish(); r.Error != nil {
+			t.Fatalf("without MySQL: %v", r.Error)
+		}
+	}
+	if ok, body := ready(); !ok {
+		t.Errorf("without MySQL: %s", body)
+	}
+	mysql.Start()
+	works("with MySQL again")
+	eventually(t, "MySQL has everything", func() bool {
+		store, err := sink.OpenMySQL(context.Background(), sink.MySQLConfig{DSN: mysql.DSN})
+		if err != nil {
+			return false
+		}
+		defer store.Close()
+		return h.ledger.stored(store.Store)
+	})
+	store, err := sink.OpenMySQL(context.Background(), sink.MySQLConfig{DSN: mysql.DSN})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.ledger.check(t, store.Store)
 }

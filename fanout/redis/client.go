@@ -130,15 +130,28 @@ func (c *Client) check(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		version := field(info, "redis_version")
-		if major, _, _ := strings.Cut(version, "."); number(major) < 7 {
-			return fmt.Errorf("this is Redis %s; sharded Pub/Sub needs 7 or later", version)
+		note, err := judge(info)
+		if err != nil {
+			return err
 		}
-		if policy := field(info, "maxmemory_policy"); policy != "noeviction" {
-			c.notes = append(c.notes, "Redis has maxmemory-policy "+policy+": it may evict rooms; set noeviction")
+		if note != "" {
+			c.notes = append(c.notes, note)
 		}
 	}
 	return nil
+}
+
+// judge reads INFO: a version that will not do is an error, an eviction policy
+// that does harm worth a note.
+func judge(info string) (note string, err error) {
+	version := field(info, "redis_version")
+	if major, _, _ := strings.Cut(version, "."); number(major) < 7 {
+		return "", fmt.Errorf("this is Redis %s; sharded Pub/Sub needs 7 or later", version)
+	}
+	if policy := field(info, "maxmemory_policy"); policy != "noeviction" {
+		return "Redis has maxmemory-policy " + policy + ": it may evict rooms; set noeviction", nil
+	}
+	return "", nil
 }
 
 // field is a line of INFO.

@@ -191,3 +191,30 @@ func TestOpenErrors(t *testing.T) {
 	}
 	client.Close()
 }
+
+func TestJudge(t *testing.T) {
+	for info, want := range map[string]string{
+		"redis_version:7.0.15\r\nmaxmemory_policy:noeviction\r\n": "",
+		"redis_version:10.2\r\nmaxmemory_policy:noeviction\r\n":   "",
+		"redis_version:6.2.14\r\nmaxmemory_policy:noeviction\r\n": "this is Redis 6.2.14; sharded Pub/Sub needs 7 or later",
+		"redis_version:7.2.4\r\nmaxmemory_policy:allkeys-lru\r\n": "Redis has maxmemory-policy allkeys-lru: it may evict rooms; set noeviction",
+		"redis_version:\r\n": "this is Redis ; sharded Pub/Sub needs 7 or later",
+	} {
+		note, err := judge(info)
+		if err != nil {
+			note = err.Error()
+		}
+		if note != want {
+			t.Errorf("%q: %q, want %q", info, note, want)
+		}
+	}
+	// A real server that evicts.
+	client, err := Open(context.Background(), ClientConfig{URL: "redis://" + backends.OwnRedis(t, "--maxmemory-policy", "allkeys-lru").Addr})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	if len(client.Notes()) != 1 {
+		t.Errorf("notes: %q", client.Notes())
+	}
+}
