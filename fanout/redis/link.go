@@ -263,7 +263,10 @@ func (l *link) step() (more bool, err error) {
 			l.room.Fill(snapshot)
 		} else {
 			l.relay.stats.resets.Add(1)
-			l.relay.presence.look() // perhaps Redis has lost more than this
+			l.relay.presence.look()                         // perhaps Redis has lost more than this
+			if s.epoch[:epochLen/2] != epoch[:epochLen/2] { // else it is a heal: all is stored
+				l.relay.keep(l.room)
+			}
 			l.room.Reset(snapshot)
 		}
 		return false, nil
