@@ -1,10 +1,7 @@
 package main
 
 import (
-	"bytes"
-
 	"github.com/centrifugal/protocol"
-	"github.com/centrifugal/protocol/cfjson"
 
 	"github.com/hubbub-chat/hubbub/netpoll"
 )
@@ -79,102 +76,36 @@ func (c *client) Dialled(*netpoll.Conn) {
 	c.worker.rec.tcp.record(now - c.began)
 }
 
-// Opened implements netpoll.Opener. Connect and subscribe leave in one frame,
-// as the JavaScript SDK sends them.
+// Opened implements netpoll.Opener.
 func (c *client) Opened(conn *netpoll.Conn) {
 	w := c.worker
 	now := w.fleet.clock.now()
 	w.rec.handshake.record(now - c.began)
-	c.state, c.began = joining, now
-	b := append(w.scratch[:0], `{"id":1,"connect":{`...)
-	if t := w.fleet.tokens; t != nil {
-		b = t.appendField(b, c.index, now)
-	}
-	w.scratch = c.appendSubscribe(append(b, "}}\n"...))
-	conn.Reply(false, w.scratch)
-}
-
-// appendSubscribe appends the command; of a member that comes back it asks for
-// what it missed.
-func (c *client) appendSubscribe(b []byte) []byte {
-	b = append(append(b, `{"id":2,"subscribe":{"channel":`...), c.part.room.quoted...)
-	if c.member {
-		b = append(b, `,"recover":true,"epoch":`...)
-		b = append(append(append(b, '"'), c.epoch...), `","offset":`...)
-		b = cfjson.AppendUint(b, c.offset)
-	}
-	return append(b, "}}"...)
+	c.conn, c.state, c.began = conn, joining, now
+	w.fleet.dialect.opened(c, now)
 }
 
 // Message implements netpoll.Handler.
 func (c *client) Message(_ *netpoll.Conn, binary bool, frame []byte) {
-	w := c.worker
-	if w.over {
-		return
-	}
-	if binary {
-		w.rec.Unexpected++
-		return
-	}
-	if !c.decodes && bytes.HasPrefix(frame, []byte(pushPrefix)) {
-		// A server does not put replies behind pushes in one frame; where it
-		// did, the counts at the end would not agree.
-		n := uint64(1 + bytes.Count(bytes.TrimSuffix(frame, []byte{'\n'}), []byte{'\n'}))
-		w.rec.Delivered += n
-		c.reader.next += n
-		return
-	}
-	now := w.fleet.clock.now()
-	for len(frame) > 0 {
-		var msg []byte
-		if i := bytes.IndexByte(frame, '\n'); i >= 0 {
-			msg, frame = frame[:i], frame[i+1:]
-		} else {
-			msg, frame = frame, nil
-		}
-		c.take(msg, now)
+	if w := c.worker; !w.over {
+		w.fleet.dialect.read(c, binary, frame, w.fleet.clock.now())
 	}
 }
 
-// take handles one message: the two forms that come often at a glance, the
-// others through the decoder.
-func (c *client) take(msg []byte, now int64) {
-	if p, ok := scanPush(msg); ok {
-		c.publication(p.channel, p.data, p.offset, now)
-		return
-	}
-	if id, ok := scanAck(msg); ok {
-		c.acked(id, now)
-		return
-	}
-	if len(msg) == 0 {
-		return
-	}
-	var reply protocol.Reply
-	if cfjson.Unmarshal(msg, &reply, 0) != nil {
-		c.worker.rec.Unexpected++
-		return
-	}
-	if reply.Id == 0 {
-		c.pushed(reply.Push, now)
-		return
-	}
-	c.replied(&reply, now)
-}
-
-// pushed handles what comes unasked: pings, publications of an uncommon form,
-// the end of the subscription.
-func (c *client) pushed(p *protocol.Push, now int64) {
+// take handles one message of the Centrifuge protocol. pong says that it was a
+// ping, and wants an answer.
+func (c *client) take(r *protocol.Reply, now int64) (pong bool) {
 	switch {
-	case p == nil:
-		if !c.mute {
-			c.conn.Reply(false, []byte("{}")) // a ping
-		}
-	case p.Pub != nil:
-		c.publication([]byte(p.Channel), p.Pub.Data, p.Pub.Offset, now)
-	case p.Unsubscribe != nil:
-		c.unsubscribed(p.Unsubscribe.Code, now)
+	case r.Id > 0:
+		c.replied(r, now)
+	case r.Push == nil:
+		return !c.mute
+	case r.Push.Pub != nil:
+		c.publication([]byte(r.Push.Channel), r.Push.Pub.Data, r.Push.Pub.Offset, now)
+	case r.Push.Unsubscribe != nil:
+		c.unsubscribed(r.Push.Unsubscribe.Code, now)
 	}
+	return false
 }
 
 // resubscribes is the lowest unsubscribe code at which SDKs subscribe again.
@@ -191,8 +122,7 @@ func (c *client) unsubscribed(code uint32, now int64) {
 	w.rec.Closed++ // as a member
 	c.state, c.began, c.cut = joining, now, now
 	c.part.live--
-	w.scratch = c.appendSubscribe(w.scratch[:0])
-	c.conn.Reply(false, w.scratch)
+	w.fleet.dialect.subscribe(c)
 }
 
 func (c *client) replied(r *protocol.Reply, now int64) {
@@ -232,13 +162,7 @@ func (c *client) subscribed(s *protocol.SubscribeResult, now int64) {
 	c.part.live++
 	switch {
 	case first:
-		rec.Joined++
-		if !c.decodes {
-			c.reader.next, _ = c.part.room.end()
-			return
-		}
-		c.offset = s.Offset
-		c.part.join(&c.reader, s.Offset)
+		c.begin(s.Offset)
 	case s.Recovered:
 		rec.Rejoined++
 		rec.recovery.record(now - c.began)
@@ -255,6 +179,25 @@ func (c *client) subscribed(s *protocol.SubscribeResult, now int64) {
 		c.reader, c.offset = reader{}, s.Offset
 		c.part.join(&c.reader, s.Offset)
 	}
+}
+
+// begin makes a member of the client for the first time.
+func (c *client) begin(offset uint64) {
+	c.worker.rec.Joined++
+	if !c.decodes {
+		c.reader.next, _ = c.part.room.end()
+		return
+	}
+	c.offset = offset
+	c.part.join(&c.reader, offset)
+}
+
+// joinedPlainly makes a member of a client that need not ask.
+func (c *client) joinedPlainly(now int64) {
+	c.state, c.member, c.tries, c.since = joined, true, 0, now
+	c.own.first = c.own.next
+	c.part.live++
+	c.begin(c.part.room.top())
 }
 
 // publication handles one message of a room.

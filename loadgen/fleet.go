@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -24,6 +25,7 @@ type fleetConfig struct {
 	layout    layout
 	loops     int
 	payload   sizes
+	dialect   dialect
 	seed      uint64  // of what is drawn by chance
 	comeback  backoff // of connections that ended; zero: they stay away
 	tokens    *tokens // nil: clients are guests
@@ -37,6 +39,8 @@ type fleet struct {
 	clock     clock
 	run       string // the run's id, in every payload
 	payload   sizes
+	dialect   dialect
+	perRoom   bool // the address names the room
 	layout    layout
 	seed      uint64
 	tokens    *tokens // nil: clients are guests
@@ -63,6 +67,7 @@ func newFleet(cfg fleetConfig) (*fleet, error) {
 		run:     run,
 		payload: cfg.payload,
 		layout:  cfg.layout,
+		dialect: cfg.dialect,
 		seed:    cfg.seed,
 		tokens:  cfg.tokens,
 		sources: newSources(cfg.endpoints, cfg.layout.conns, bits),
@@ -72,7 +77,8 @@ func newFleet(cfg fleetConfig) (*fleet, error) {
 		comeback:  cfg.comeback,
 	}
 	for _, e := range cfg.endpoints {
-		f.dials = append(f.dials, netpoll.Dial{Addr: e.addr, URI: e.uri})
+		f.dials = append(f.dials, netpoll.Dial{Addr: e.addr, URI: e.uri, Subprotocol: cfg.dialect.subprotocol()})
+		f.perRoom = f.perRoom || strings.Contains(e.uri, roomMark)
 	}
 	if cfg.prefix == "" {
 		cfg.prefix = "loadgen-" + f.run + "-"

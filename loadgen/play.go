@@ -72,6 +72,9 @@ type phasePart struct {
 // play runs a scenario and hands out its report. setup is what the report says
 // of how it was asked for.
 func play(env environment, t *target, w *witnesses, sc *scenario.Scenario, setup any) error {
+	if t.Protocol == "plain" && (sc.Reconnect != nil || sc.Tokens != nil || sc.History || w.wanted()) {
+		return usageError("a plain server knows neither recovery nor tokens nor history")
+	}
 	l := layoutOf(sc)
 	if err := feasible(t, sc, &l); err != nil {
 		return err

@@ -1,7 +1,5 @@
 package main
 
-import "github.com/centrifugal/protocol/cfjson"
-
 // publish sends message n of the client's room, which was due at a time. It
 // returns false when it cannot.
 func (c *client) publish(n uint32, at, now int64) bool {
@@ -12,14 +10,7 @@ func (c *client) publish(n uint32, at, now int64) bool {
 	c.lastID = max(c.lastID+1, firstID)
 	c.pending = append(c.pending, inflight{c.lastID, n, at, now})
 	c.part.room.sent(n)
-	b := append(w.scratch[:0], `{"id":`...)
-	b = cfjson.AppendUint(b, uint64(c.lastID))
-	b = append(append(b, `,"publish":{"channel":`...), c.part.room.quoted...)
-	b = append(b, `,"data":`...)
-	b = payload{c.index, n, at, now - at}.append(b, w.fleet.run, w.fleet.payload.of(c.index, n))
-	b = append(b, "}}"...)
-	w.scratch = b
-	c.conn.Reply(false, b)
+	w.fleet.dialect.publish(c, c.lastID, payload{c.index, n, at, now - at})
 	return true
 }
 

@@ -25,8 +25,13 @@ type room struct {
 	mu     sync.Mutex
 	seq    sequence
 	ledger ledger
-	parts  uint32            // with members
-	whole  map[uint64]uint32 // how many parts have had a message, by offset; only where there are several
+	parts  uint32 // with members
+
+	// Only where the server gives no offsets: those that were given to
+	// messages by who saw them first, and the ones before these.
+	given, older map[uint64]uint64
+	lastGiven    uint64
+	whole        map[uint64]uint32 // how many parts have had a message, by offset; only where there are several
 }
 
 // complete is called by a part whose members all have had a message. It
@@ -120,6 +125,13 @@ func (m *room) acked() []entry {
 	defer m.mu.Unlock()
 	slices.SortFunc(m.ledger.acked, func(a, b entry) int { return cmp.Compare(a.offset, b.offset) })
 	return m.ledger.acked
+}
+
+// top is the last offset that was given, where the server gives none.
+func (m *room) top() uint64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.lastGiven
 }
 
 // end is the number of messages seen by anybody, unseen of those that were

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"strings"
 	"time"
 )
 
@@ -14,6 +15,7 @@ import (
 // to it.
 type target struct {
 	URLs        []string      `name:"url" sep:"none" help:"WebSocket address of the server (ws:// only). Given several times: of its nodes; connections take them in turn." default:"ws://127.0.0.1:8000/connection/websocket" json:"urls"`
+	Protocol    string        `help:"What is spoken: json or protobuf (Centrifuge, as Hubbub), or plain (every message goes to all of its room as it is; {room} in the address names it) (default ${default})." enum:"json,protobuf,plain" default:"json" json:"protocol"`
 	ConnectRate float64       `help:"Connections opened a second (default ${default})." default:"5000" json:"connect_rate"`
 	JoinTimeout time.Duration `help:"How long the last connections may take to join their rooms (default ${default})." default:"20s" json:"join_timeout_ns"`
 	Loops       int           `help:"Event loops, each on a thread (default ${default})." default:"1" json:"loops"`
@@ -26,6 +28,10 @@ type target struct {
 // config checks the flags and makes a fleet's configuration of them.
 func (t *target) config(l layout, payload sizes) (fleetConfig, error) {
 	cfg := fleetConfig{prefix: t.RoomPrefix, layout: l, loops: t.Loops, payload: payload}
+	var err error
+	if cfg.dialect, err = newDialect(t.Protocol); err != nil {
+		return cfg, usageError("--protocol: " + err.Error())
+	}
 	switch {
 	case t.ConnectRate <= 0:
 		return cfg, usageError("--connect-rate must be above 0")
@@ -50,6 +56,9 @@ func (t *target) config(l layout, payload sizes) (fleetConfig, error) {
 		if err != nil {
 			return cfg, err
 		}
+		if t.Protocol == "plain" && l.rooms > 1 && !strings.Contains(e.uri, roomMark) {
+			return cfg, usageError(fmt.Sprintf("--url %s: a plain server knows %d rooms by their address alone: put {room} into it, or use one room", address, l.rooms))
+		}
 		cfg.endpoints = append(cfg.endpoints, e)
 	}
 	return cfg, nil
@@ -72,6 +81,7 @@ func parseEndpoint(address string) (e endpoint, err error) {
 	if e.uri = u.RequestURI(); u.Path == "" {
 		e.uri = "/" + e.uri
 	}
+	e.uri = strings.ReplaceAll(e.uri, "%7Broom%7D", roomMark)
 	e.addr, err = resolve(u)
 	return e, err
 }

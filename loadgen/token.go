@@ -17,19 +17,17 @@ type tokens struct {
 // jwtHead is {"alg":"HS256","typ":"JWT"}.
 const jwtHead = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9."
 
-// appendField appends a client's token as a field of a JSON object.
-func (t *tokens) appendField(b []byte, user uint32, now int64) []byte {
+// append appends a client's token.
+func (t *tokens) append(b []byte, user uint32, now int64) []byte {
 	claims := strconv.AppendUint([]byte(`{"sub":"user-`), uint64(user), 10)
 	claims = strconv.AppendInt(append(claims, `","exp":`...), (now+int64(t.ttl)+int64(time.Second)-1)/int64(time.Second), 10)
 	claims = append(claims, '}')
-	b = append(b, `"token":"`...)
 	from := len(b)
 	b = append(b, jwtHead...)
 	b = base64.RawURLEncoding.AppendEncode(b, claims)
 	mac := hmac.New(sha256.New, t.secret)
 	_, _ = mac.Write(b[from:]) // never fails
-	b = base64.RawURLEncoding.AppendEncode(append(b, '.'), mac.Sum(nil))
-	return append(b, '"')
+	return base64.RawURLEncoding.AppendEncode(append(b, '.'), mac.Sum(nil))
 }
 
 // refreshIn plans the refresh of a token that ends in ttl seconds, as the SDKs
@@ -42,9 +40,6 @@ func (c *client) refreshIn(expires bool, ttl uint32, now int64) {
 
 // refresh asks for a longer life.
 func (c *client) refresh(now int64) {
-	w := c.worker
 	c.asked = now
-	b := append(w.scratch[:0], `{"id":3,"refresh":{`...)
-	w.scratch = append(w.fleet.tokens.appendField(b, c.index, now), "}}"...)
-	c.conn.Reply(false, w.scratch)
+	c.worker.fleet.dialect.refresh(c, now)
 }

@@ -132,6 +132,9 @@ func (w *worker) open(i int) {
 func (w *worker) dial(c *client) {
 	f, i := w.fleet, int(c.index)
 	d := f.dials[(i+int(c.tries))%len(f.dials)]
+	if f.perRoom {
+		d.URI = c.uri(d.URI)
+	}
 	d.Local = f.sources.of(i)
 	c.state, c.began, c.ping = dialling, f.clock.now(), 0
 	c.tries = min(c.tries+1, 200)
