@@ -54,7 +54,7 @@ type attendance struct {
 
 const (
 	maxChanges      = 1 << 16 // of all rooms; above it a room is written anew
-	attendClients   = 512     // of one call
+	attendClients   = 128     // of one call: Redis does nothing else for about a millisecond
 	attendRooms     = 64      // of one pipeline
 	presencePages   = 1000    // clients of one page, about
 	presenceWriters = 4

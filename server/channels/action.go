@@ -35,9 +35,10 @@ const (
 	Users                  // who has connected with a token
 	Subscribers            // who is subscribed to the channel
 	Nobody                 // only capabilities and the server API
+	Off                    // not even those; of presence alone
 )
 
-var whoNames = [...]string{"anyone", "users", "subscribers", "nobody"}
+var whoNames = [...]string{"anyone", "users", "subscribers", "nobody", "off"}
 
 func (w Who) String() string { return whoNames[w] }
 
@@ -49,7 +50,7 @@ func (w *Who) UnmarshalText(text []byte) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("%q is not one of anyone, users, subscribers, nobody", text)
+	return fmt.Errorf("%q is not one of anyone, users, subscribers, nobody, off", text)
 }
 
 // MarshalText writes the name.

@@ -14,7 +14,7 @@ type Caller struct {
 
 // Authorize reports whether the caller may do that in the channel: nil, or
 // ErrUnknownChannel when the namespace does not exist, ErrNotAvailable when the
-// namespace keeps no history, else ErrPermissionDenied. Whether a channel has
+// namespace keeps no history or no presence, else ErrPermissionDenied. Whether a channel has
 // ever been used makes no difference to the answer.
 func (n *Namespaces) Authorize(c Caller, a Action, channel string) error {
 	o, err := n.Of(channel)
@@ -23,6 +23,9 @@ func (n *Namespaces) Authorize(c Caller, a Action, channel string) error {
 	}
 	if a == History && o.Ephemeral {
 		return schema.ErrNotAvailable.Because("this channel keeps no history")
+	}
+	if a == Presence && o.Presence == Off {
+		return schema.ErrNotAvailable.Because("nobody notes who is in this channel")
 	}
 	if c.Server {
 		return nil

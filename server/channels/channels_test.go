@@ -15,7 +15,8 @@ const testFile = `{
 		"public": {"join_leave": true},
 		"news":   {"publish": "nobody", "history": "users"},
 		"staff":  {"subscribe": "users", "publish": "subscribers", "history": "subscribers", "history_size": 50, "history_ttl": "1h"},
-		"typing": {"ephemeral": true}
+		"typing": {"ephemeral": true},
+		"crowd":  {"presence": "off"}
 	}
 }`
 
@@ -50,6 +51,7 @@ func TestParse(t *testing.T) {
 		"empty name":            `{"namespaces": {"": {}}}`,
 		"number as a duration":  `{"default": {"history_ttl": 5}}`,
 		"subscribe subscribers": `{"default": {"subscribe": "subscribers"}}`,
+		"history off":           `{"default": {"history": "off"}}`,
 		"recovery of nothing":   `{"namespaces": {"a": {"ephemeral": true, "recovery": true}}}`,
 		"two values":            `{} {}`,
 		"not JSON":              `namespaces:`,
@@ -88,6 +90,8 @@ func TestAuthorize(t *testing.T) {
 		{"news:1", [6]string{"s", "sr", "sh", "shr", "sph", "sphr"}},
 		{"staff:1", [6]string{"", "phr", "s", "sphr", "sp", "sphr"}},
 		{"typing:1", [6]string{"sp", "spr", "sp", "spr", "sp", "spr"}},
+		{"crowd:1", [6]string{"sph", "sph", "sph", "sph", "sph", "sph"}},
+		{"crowd:$a", [6]string{"", "ph", "", "ph", "sph", "sph"}},
 		{"$team", [6]string{"", "phr", "", "phr", "sphr", "sphr"}},
 		{"public:$team", [6]string{"", "phr", "", "phr", "sphr", "sphr"}},
 		{"@alice,bob", [6]string{"", "", "sphr", "sphr", "", "sphr"}},

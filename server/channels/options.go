@@ -46,6 +46,8 @@ func (o *Options) check() error {
 	switch {
 	case o.Subscribe == Subscribers:
 		return fmt.Errorf("subscribe: only subscribers may subscribe, so nobody could be the first")
+	case o.Subscribe == Off || o.Publish == Off || o.History == Off:
+		return fmt.Errorf("off is for presence; take nobody")
 	case o.HistorySize < 0 || o.HistorySize > 1_000_000:
 		return fmt.Errorf("history_size %d is not between 0 and 1000000", o.HistorySize)
 	case o.HistoryTTL < 0:

@@ -93,6 +93,8 @@ func (all *Sessions) Recheck() {
 			channel := s.lane().channel(sub)
 			if _, err := s.authorize(channels.Subscribe, channel); err != nil {
 				s.evict(sub, schema.UnsubscribeServer, "permission denied")
+			} else if room := sub.Room(); room != nil {
+				s.joined(room) // presence may have been off
 			}
 			sub = next
 		}

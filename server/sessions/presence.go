@@ -87,10 +87,14 @@ func (d derived) visit(ctx context.Context, channel string, f func(fanout.Client
 	}
 }
 
-// joined and left tell of a member that has come, and has gone. A node alone
-// need not name it for that.
+// joined and left tell of a member that has come, where presence is on, and has
+// gone. A node alone need not name it for that.
 func (s *session) joined(room *fanout.Room) {
-	if all := s.lane().all; !all.alone {
+	all := s.lane().all
+	if all.alone {
+		return
+	}
+	if rules, err := all.cfg.Policy.Of(room.Name()); err == nil && rules.Presence != channels.Off {
 		all.cfg.Presence.Join(room.Name(), s.Client())
 	}
 }
