@@ -2,6 +2,9 @@ package main
 
 import (
 	"fmt"
+	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -127,4 +130,34 @@ func TestIsolated(t *testing.T) {
 	if got := c.push("room"); string(got.Data) != `"again"` {
 		t.Errorf("got %s", got.Data)
 	}
+}
+
+// Who is closed as too slow has left: members are told, and nobody counts it.
+func TestSlowMemberLeaves(t *testing.T) {
+	settings := clustered(t, false)
+	config := filepath.Join(t.TempDir(), "rules.json")
+	if err := os.WriteFile(config, []byte(`{"default":{"join_leave":true}}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b := startAPI(t, settings, withTokens, func(o *options) { o.Config = config })
+	room := roomOf(t)
+	slow, quick := b.user(schema.JSON, "slow"), b.user(schema.JSON, "quick")
+	quick.subscribe(room)
+	slow.subscribe(room)
+	if err := slow.conn.(*net.TCPConn).SetReadBuffer(64 << 10); err != nil {
+		t.Fatal(err)
+	}
+	data := fmt.Sprintf(`{"channel":%q,"data":%q}`, room, strings.Repeat("x", 60_000))
+	for i := 0; b.h.node.hub.Stats().Slow == 0; i++ {
+		if i == 2000 {
+			t.Fatal("120 MB did not make it slow")
+		}
+		b.ok("publish", data)
+		quick.push(room)
+	}
+	for p := quick.nextPush(); p.Leave == nil || p.Leave.Info.Client != slow.id; p = quick.nextPush() {
+	}
+	eventually(t, "the slow one is not counted", func() bool {
+		return fmt.Sprint(b.ok("presence_stats", fmt.Sprintf(`{"channel":%q}`, room))) == "map[num_clients:1 num_users:1]"
+	})
 }

@@ -199,11 +199,14 @@ func (p *presence) look() {
 	}
 }
 
-// lookAll looks, at a pace and when there is reason, whether Redis still has
-// what this node has written of its rooms, and what dead nodes have left there.
+// lookAll looks whether Redis still has what this node has written of its
+// rooms, and what dead nodes have left there: when there is reason, which is
+// when a feed comes back, a room is reset, this node's record is gone or another
+// node has died; and every five minutes in any case. A look costs Redis a call
+// for each room.
 func (p *presence) lookAll() {
 	r := p.relay
-	tick := time.NewTicker(3 * r.cfg.Sweep)
+	tick := time.NewTicker(30 * r.cfg.Sweep)
 	defer tick.Stop()
 	for {
 		select {

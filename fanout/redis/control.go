@@ -192,7 +192,9 @@ func (r *Relay) Order(ctx context.Context, order []byte) error {
 	var left []string
 	for wait := 2 * time.Millisecond; ; wait = min(2*wait, 50*time.Millisecond) {
 		if s, err := r.nodes(ctx, "", nil); err == nil {
-			r.registry.take(s, r.cfg.Lease)
+			if r.registry.take(s, r.cfg.Lease) {
+				r.presence.look()
+			}
 			if left = r.behind(s, at); len(left) == 0 {
 				return nil
 			}

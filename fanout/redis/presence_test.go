@@ -220,16 +220,20 @@ func TestGhosts(t *testing.T) {
 func TestPresenceComesBack(t *testing.T) {
 	redis := backends.OwnRedis(t)
 	w := newWorld(t, "redis://"+redis.Addr)
-	a, b := w.node(), w.node()
+	a, _ := w.named("a")
+	b, _ := w.named("b")
 	want := ""
 	check := func(when string) {
 		t.Helper()
-		w.eventually("all are there "+when, func() bool {
-			if got, counts := a.who("lobby"), a.counts("lobby"); got != want || counts != "45 7" {
+		var got, counts string
+		defer func() {
+			if t.Failed() {
 				t.Logf("%s: %s clients and users; %s, want %s", when, counts, got, want)
-				return false
 			}
-			return true
+		}()
+		w.eventually("all are there "+when, func() bool {
+			got, counts = a.who("lobby"), a.counts("lobby")
+			return got == want && counts == "45 7"
 		})
 	}
 	onA := a.enter("lobby", people("a", 20)...)
@@ -239,12 +243,15 @@ func TestPresenceComesBack(t *testing.T) {
 	check("at first")
 	state := a.relay.keys.state("lobby")
 	for _, lost := range [][]string{
-		{"FLUSHALL"},
+		{"FLUSHALL"}, // found with the heartbeat
 		{"DEL", present(state, a.relay.boot), boots(state), users(state)},
 		{"HDEL", boots(state), a.relay.boot},
 		{"HSET", boots(state), a.relay.boot, "999 7 0"},
 	} {
 		redis.Do(lost...)
+		if lost[0] == "HDEL" { // or when it is time
+			a.relay.presence.look()
+		}
 		check("after " + lost[0])
 	}
 	// Somebody takes a living node for dead.
@@ -266,6 +273,7 @@ func TestPresenceComesBack(t *testing.T) {
 	// What nobody has put there goes when the room is written anew.
 	redis.Do("HSET", present(state, a.relay.boot), "nobody", "\x00\x00")
 	redis.Do("HDEL", boots(state), a.relay.boot)
+	a.relay.presence.look()
 	check("after a forgery")
 }
 

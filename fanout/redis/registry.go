@@ -140,8 +140,8 @@ func (s *standings) add(now int64, field, at, value string) {
 	s.records[field], s.ages[field] = record, time.Duration(max(0, now-ms))*time.Millisecond
 }
 
-// take brings in what Redis says.
-func (g *registry) take(s standings, lease time.Duration) {
+// take brings in what Redis says. It reports whether somebody has died.
+func (g *registry) take(s standings, lease time.Duration) (died bool) {
 	now := time.Now()
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -154,8 +154,10 @@ func (g *registry) take(s standings, lease time.Duration) {
 	for boot, p := range g.peers {
 		if now.Sub(p.at) > lease {
 			delete(g.peers, boot)
+			died = true
 		}
 	}
+	return died
 }
 
 // names returns the living nodes' names by boot.
@@ -232,7 +234,9 @@ func (r *Relay) tell() error {
 	if err != nil {
 		return err
 	}
-	g.take(s, r.cfg.Lease)
+	if g.take(s, r.cfg.Lease) {
+		r.presence.look()
+	}
 	lost := g.told && boot != "" && !s.known
 	g.told = boot != ""
 	if lost {

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -103,5 +104,24 @@ func FuzzBatch(f *testing.F) {
 			}
 		}
 		_, _ = event(payload, schema.JSON)
+	})
+}
+
+// Positions and clients are read as they are written, and what is not one is
+// refused.
+func FuzzRegistry(f *testing.F) {
+	f.Add("17-3", "\x00\x05alice{}")
+	f.Add("-", "\x00\x05a")
+	f.Fuzz(func(t *testing.T, id, entry string) {
+		if p, err := parsePosition(id); err == nil {
+			if again, err := parsePosition(p.String()); err != nil || again != p || again.before(p) {
+				t.Fatalf("position %q is %v, then %v, %v", id, p, again, err)
+			}
+		}
+		if c, ok := parseClient("id", entry); ok && appendEntry(c) != entry {
+			t.Fatalf("entry %q becomes %q", entry, appendEntry(c))
+		}
+		s := standings{records: map[string]nodeRecord{}, ages: map[string]time.Duration{}, applied: map[string]position{}}
+		s.add(5, id, id, entry) // does not panic
 	})
 }
