@@ -147,7 +147,7 @@ func (c *findMaxCmd) attempt(env environment, text []byte, slo *scenario.SLO, va
 	}
 	c.turn(sc, value)
 	var got *report
-	quiet := environment{ctx: env.ctx, stdout: io.Discard, stderr: io.Discard, keep: func(r *report) { got = r }}
+	quiet := environment{ctx: env.ctx, stdout: io.Discard, stderr: io.Discard, keep: func(o *outcome) { got = o.report }}
 	t := c.target
 	t.outputs, t.ConnectRate = outputs{}, sc.ConnectRate
 	if err := play(quiet, &t, &witnesses{}, sc, nil); err != nil && !errors.Is(err, errFaults) {

@@ -33,6 +33,7 @@ type commands struct {
 	Slow      slowCmd      `cmd:"" help:"Let one member of a room stop reading: what do the others notice, and does it recover?"`
 	Compare   compareCmd   `cmd:"" help:"Put reports side by side, with intervals."`
 	FindMax   findMaxCmd   `cmd:"" help:"Search the highest load at which a server keeps an SLO, and say which resource gave out."`
+	Work      workCmd      `cmd:"" help:"Be a worker: play what a coordinator (play --worker) asks for."`
 	Plan      planCmd      `cmd:"" help:"From measured figures and a target to the number of nodes, and what stands behind them."`
 	Selftest  selftestCmd  `cmd:"" help:"Measure this tool itself, against a null server: what may its figures be trusted for on this machine?"`
 	Null      nullCmd      `cmd:"" help:"Run the null server, which is never the bottleneck, by itself."`
@@ -43,7 +44,8 @@ type commands struct {
 type environment struct {
 	ctx            context.Context // cancelled by Ctrl-C
 	stdout, stderr io.Writer
-	keep           func(*report) // also gets the report; nil: nobody
+	keep           func(*outcome)              // also gets what is left of a run; nil: nobody
+	gate           func(context.Context) error // is waited for when the connections are there; nil: nothing
 }
 
 // usageError is a flag's value that cannot be.

@@ -19,6 +19,7 @@ import (
 type playCmd struct {
 	target
 	witnesses
+	crewFlags
 	Scenario string   `arg:"" help:"A scenario file, or one of ${scenarios}." json:"scenario"`
 	Set      []string `help:"Replace what the scenario says: a key like connections or phases.1.rate, = and its value." placeholder:"KEY=VALUE" sep:"none" json:"set,omitempty"`
 }
@@ -45,6 +46,9 @@ func (p *playCmd) Run(env environment) error {
 	}
 	p.ConnectRate = sc.ConnectRate
 	p.History = p.History || sc.History
+	if p.number(sc.Connections) > 0 {
+		return playWithCrew(env, &p.target, &p.crewFlags, &p.witnesses, sc, p)
+	}
 	return play(env, &p.target, &p.witnesses, sc, p)
 }
 
@@ -102,6 +106,12 @@ func play(env environment, t *target, w *witnesses, sc *scenario.Scenario, setup
 	}
 	if p.join(0, l.conns) != nil {
 		return p.finish(nil)
+	}
+	if env.gate != nil {
+		if err := env.gate(env.ctx); err != nil {
+			p.report.Interrupted = true
+			return p.finish(nil)
+		}
 	}
 	connected := p.server()
 	p.talk()
@@ -252,6 +262,7 @@ func (p *player) time(t times) {
 	}
 	ph := &p.phases[i]
 	ph.messages.times(&t)
+	p.phaseTimes = append(p.phaseTimes, t)
 	if ph.Measured {
 		p.all.merge(&t)
 	}

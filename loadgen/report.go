@@ -35,8 +35,9 @@ type report struct {
 	Curves   []curve  `json:"curves,omitempty"`
 	Timeline []second `json:"timeline,omitempty"`
 
-	Invalid []string `json:"invalid"` // why the figures are this tool's more than the server's; empty: they are not
-	Faults  []string `json:"faults"`  // why the exit code is 1; empty: it is 0
+	Expected []string `json:"expected,omitempty"` // of the faults, those that the scenario itself names
+	Invalid  []string `json:"invalid"`            // why the figures are this tool's more than the server's; empty: they are not
+	Faults   []string `json:"faults"`             // why the exit code is 1; empty: it is 0
 }
 
 // connections is how they were opened and how they ended.
@@ -132,7 +133,8 @@ type tool struct {
 	CPU     float64   `json:"cpu_s"`
 	Seconds float64   `json:"seconds"`
 	Loops   int       `json:"loops"`
-	Lag     quantiles `json:"lag"` // of the event loops' turns
+	Workers int       `json:"workers,omitempty"` // processes, where there were several
+	Lag     quantiles `json:"lag"`               // of the event loops' turns
 	RSS     int64     `json:"rss_bytes"`
 	RSSAnon int64     `json:"rss_anon_bytes"`
 }

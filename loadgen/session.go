@@ -18,9 +18,10 @@ type session struct {
 	began  usage // the server before the first connection
 	own    usage // ourselves then
 
-	exporter *exporter // nil: nobody asked
-	times    *times    // of all measured messages; nil: there were none
-	lastOpen int64     // when there was last a connection, clock ns
+	exporter   *exporter // nil: nobody asked
+	times      *times    // of all measured messages; nil: there were none
+	phaseTimes []times   // of each phase, where there are phases
+	lastOpen   int64     // when there was last a connection, clock ns
 }
 
 func newSession(env environment, t *target, scenario string, setup any, l layout, payload sizes, more ...func(*fleetConfig)) (*session, error) {
@@ -91,7 +92,10 @@ func (s *session) hold(d time.Duration) (now snapshot, interrupted bool) {
 const giveUp = 30 * time.Second
 
 // fault writes down a reason for exit code 1.
-func (s *session) fault(text string) { s.report.Faults = append(s.report.Faults, text) }
+func (s *session) fault(text string) {
+	s.report.Faults = append(s.report.Faults, text)
+	s.report.Expected = append(s.report.Expected, text)
+}
 
 // deserted reports whether no connection is left, or is likely to come back.
 func (s *session) deserted(now *snapshot) bool {
@@ -152,16 +156,23 @@ func (s *session) finish(setup func(*report)) error {
 		setup(r)
 	}
 	r.judge()
-	if s.env.keep != nil {
-		s.env.keep(r)
+	return s.env.handOut(s.target, &outcome{r, all, s.phaseTimes})
+}
+
+// handOut gives a report to everybody who asked for it. The error is what the
+// exit code tells.
+func (env environment) handOut(t *target, o *outcome) error {
+	r := o.report
+	if env.keep != nil {
+		env.keep(o)
 	}
-	err := errors.Join(writeTable(s.env.stdout, r), s.target.save(r, all))
+	err := errors.Join(writeTable(env.stdout, r), t.save(r, o.series))
 	switch {
 	case err != nil:
 		return err
 	case len(r.Faults) > 0:
 		return errFaults
-	case len(r.Invalid) > 0 && s.target.Strict:
+	case len(r.Invalid) > 0 && t.Strict:
 		return errInvalid
 	}
 	return nil

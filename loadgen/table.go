@@ -41,7 +41,7 @@ func writeTable(out io.Writer, r *report) error {
 	if r.Rows != nil {
 		t.row("database", r.Rows.line())
 	}
-	t.row("tool", fmt.Sprintf("CPU %.2f s of %.1f s, %d loops", r.Tool.CPU, r.Tool.Seconds, r.Tool.Loops),
+	t.row("tool", fmt.Sprintf("CPU %.2f s of %.1f s, %d loops", r.Tool.CPU, r.Tool.Seconds, r.Tool.Loops), some(uint64(r.Tool.Workers), "workers"),
 		"lag p99 "+short(r.Tool.Lag.P99)+" max "+short(r.Tool.Lag.Max), "RssAnon "+mib(r.Tool.RSSAnon))
 	if r.Server != nil {
 		t.server(r.Server)

@@ -1,0 +1,169 @@
+package main
+
+import (
+	"context"
+	"crypto/subtle"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"time"
+)
+
+// workCmd is `work`: this process plays what a coordinator asks it to.
+type workCmd struct {
+	Listen     string `help:"Address of the control channel (default ${default})." default:"127.0.0.1:0"`
+	SecretFile string `help:"File with the secret that coordinators show, 16 bytes at least; or $$LOADGEN_WORKER_SECRET." placeholder:"FILE"`
+}
+
+// workerSecret is where the secret of a control channel may stand.
+const workerSecret = "LOADGEN_WORKER_SECRET"
+
+// readSecret is the secret of a control channel.
+func readSecret(file string) (string, error) {
+	secret := os.Getenv(workerSecret)
+	if file != "" {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			return "", usageError("--secret-file: " + err.Error())
+		}
+		secret = strings.TrimSpace(string(b))
+	}
+	if len(secret) < 16 {
+		return "", usageError("the control channel wants a secret of 16 bytes at least, in --secret-file or $" + workerSecret)
+	}
+	return secret, nil
+}
+
+// Run is kong's entry.
+func (w *workCmd) Run(env environment) error {
+	secret, err := readSecret(w.SecretFile)
+	if err != nil {
+		return err
+	}
+	ln, err := net.Listen("tcp", w.Listen)
+	if err != nil {
+		return usageError("--listen: " + err.Error())
+	}
+	h := &hand{secret: secret, stderr: env.stderr}
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /play", h.trusted(h.play))
+	mux.HandleFunc("POST /begin", h.trusted(h.begin))
+	mux.HandleFunc("POST /stop", h.trusted(h.halt))
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, BaseContext: func(net.Listener) context.Context { return env.ctx }}
+	stop := context.AfterFunc(env.ctx, func() { _ = server.Close() })
+	defer stop()
+	fmt.Fprintln(env.stdout, ln.Addr()) // a coordinator reads it
+	if err := server.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+// hand serves coordinators, one job at a time.
+type hand struct {
+	secret string
+	stderr io.Writer
+
+	mu    sync.Mutex
+	start chan struct{}      // of the job there is, closed by /begin; nil: there is none
+	stop  context.CancelFunc // ends that job early, with the report so far
+}
+
+const maxJob = 16 << 20 // bytes
+
+func (h *hand) trusted(next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		shown := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
+		if subtle.ConstantTimeCompare([]byte(shown), []byte(h.secret)) != 1 {
+			http.Error(w, "unauthorized", http.StatusUnauthorized)
+			return
+		}
+		next(w, r)
+	}
+}
+
+func (h *hand) begin(w http.ResponseWriter, _ *http.Request) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.start == nil {
+		http.Error(w, "there is no job", http.StatusConflict)
+		return
+	}
+	select {
+	case <-h.start: // it has begun
+	default:
+		close(h.start)
+	}
+}
+
+func (h *hand) halt(http.ResponseWriter, *http.Request) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.stop != nil {
+		h.stop()
+	}
+}
+
+// play does one job and says what became of it. It ends with the request.
+func (h *hand) play(w http.ResponseWriter, r *http.Request) {
+	var j job
+	if err := json.NewDecoder(io.LimitReader(r.Body, maxJob)).Decode(&j); err != nil || j.Scenario == nil {
+		http.Error(w, "not a job", http.StatusBadRequest)
+		return
+	}
+	start := make(chan struct{})
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	h.mu.Lock()
+	busy := h.start != nil
+	if !busy {
+		h.start, h.stop = start, cancel
+	}
+	h.mu.Unlock()
+	if busy {
+		http.Error(w, "busy with another job", http.StatusConflict)
+		return
+	}
+	defer func() {
+		h.mu.Lock()
+		h.start, h.stop = nil, nil
+		h.mu.Unlock()
+	}()
+	// Once a body is read to its end, the server notices a client that goes.
+	_, _ = io.Copy(io.Discard, r.Body)
+	say := func(v word) {
+		_ = json.NewEncoder(w).Encode(v) // who does not hear it is gone
+		_ = http.NewResponseController(w).Flush()
+	}
+	got, err := h.do(ctx, &j, func(ctx context.Context) error {
+		say(word{Ready: true})
+		select {
+		case <-start:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	})
+	if err != nil {
+		say(word{Error: err.Error()})
+		return
+	}
+	say(word{Result: got})
+}
+
+func (h *hand) do(ctx context.Context, j *job, gate func(context.Context) error) (*result, error) {
+	var got *outcome
+	env := environment{ctx: ctx, stdout: io.Discard, stderr: io.Discard, gate: gate, keep: func(o *outcome) { got = o }}
+	t := target{URLs: j.URLs, Protocol: j.Protocol, Loops: j.Loops, Seed: j.Seed, RoomPrefix: j.Prefix,
+		ConnectRate: j.Scenario.ConnectRate, JoinTimeout: j.Patience}
+	if err := play(env, &t, &witnesses{}, j.Scenario, nil); err != nil && !errors.Is(err, errFaults) {
+		return nil, err
+	}
+	return got.pack()
+}
