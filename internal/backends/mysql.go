@@ -86,13 +86,19 @@ func newMySQL(t testing.TB, args ...string) *MySQLServer {
 	install := Program(t, "mariadb-install-db")
 	s := &MySQLServer{Process: newProcess(t, "mysql", path), Addr: Addr(t)}
 	data, grants := filepath.Join(s.dir, "data"), filepath.Join(s.dir, "grants.sql")
+	tmp := filepath.Join(s.dir, "tmp")
+	if err := os.Mkdir(tmp, 0o700); err != nil {
+		t.Fatal(err)
+	}
 	user, password, _ := strings.Cut(mysqlAccount, ":")
 	sql := fmt.Sprintf("FLUSH PRIVILEGES;\nCREATE USER '%s'@'127.0.0.1' IDENTIFIED BY '%s';\n"+
 		"GRANT ALL ON *.* TO '%[1]s'@'127.0.0.1' WITH GRANT OPTION;\n", user, password)
 	if err := os.WriteFile(grants, []byte(sql), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	common := []string{"--no-defaults", "--datadir=" + data, "--innodb-log-file-size=16M"}
+	// A server that starts removes all temporary tables of its tmpdir, those of other
+	// servers too: /tmp would not do.
+	common := []string{"--no-defaults", "--datadir=" + data, "--tmpdir=" + tmp, "--innodb-log-file-size=16M"}
 	if os.Getuid() == 0 {
 		common = append(common, "--user=root") // it refuses root unless told
 	}
