@@ -2,7 +2,16 @@ package sink
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -228,6 +237,59 @@ func TestMySQLIsStrict(t *testing.T) {
 	if err := m.Append(t.Context(), []*schema.Message{&long}); !errors.Is(err, ErrData) {
 		t.Errorf("append: %v, want ErrData", err)
 	}
+}
+
+// With authorities of its own, a store trusts them and nobody else.
+func TestMySQLOverTLS(t *testing.T) {
+	dir := t.TempDir()
+	roots := writeCertificate(t, dir)
+	server := backends.OwnMySQL(t, "--ssl-cert="+dir+"/cert.pem", "--ssl-key="+dir+"/key.pem")
+	m, err := OpenMySQL(t.Context(), MySQLConfig{DSN: server.DSN, RootCAs: roots})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	var name, cipher string
+	if err := m.reads.QueryRow(`SHOW STATUS LIKE 'Ssl_cipher'`).Scan(&name, &cipher); err != nil || cipher == "" {
+		t.Errorf("cipher %q, %v", cipher, err)
+	}
+	for _, cfg := range []MySQLConfig{{DSN: server.DSN + "?tls=true"}, {DSN: server.DSN, RootCAs: x509.NewCertPool()}} {
+		if _, err := OpenMySQL(t.Context(), cfg); err == nil || !strings.Contains(err.Error(), "certificate") {
+			t.Errorf("a certificate of nobody known: %v", err)
+		}
+	}
+}
+
+// writeCertificate makes one for 127.0.0.1, and who believes it.
+func writeCertificate(t *testing.T, dir string) *x509.CertPool {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
+	}
+	certificate, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	for name, block := range map[string]*pem.Block{
+		"cert.pem": {Type: "CERTIFICATE", Bytes: certificate}, "key.pem": {Type: "PRIVATE KEY", Bytes: private},
+	} {
+		text := pem.EncodeToMemory(block)
+		roots.AppendCertsFromPEM(text) // the key is none
+		if err := os.WriteFile(filepath.Join(dir, name), text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return roots
 }
 
 // Of a writer that falls silent within a transaction the locks go.

@@ -41,7 +41,7 @@ type rig struct {
 
 func newRig(t testing.TB, broker, dsn string) *rig {
 	t.Helper()
-	topic := strings.NewReplacer("/", ".", "#", ".", "'", "").Replace(t.Name()) + fmt.Sprintf(".%x", time.Now().UnixNano())
+	topic := strings.NewReplacer("/", ".", "#", ".", "'", "", "=", ".").Replace(t.Name()) + fmt.Sprintf(".%x", time.Now().UnixNano())
 	return newRigOn(t, broker, dsn, topic)
 }
 
