@@ -26,6 +26,8 @@ type densityCmd struct {
 type densityPart struct {
 	Steps         []densityStep `json:"steps"`           // the first is before any connection
 	BytesPerConn  float64       `json:"bytes_per_conn"`  // slope of RssAnon over all steps but the first
+	HeapBytes     float64       `json:"heap_bytes"`      // the same of the server's Go heap, when metrics were asked for
+	SlabBytes     float64       `json:"slab_bytes"`      // the same of the kernel's slabs: of both ends, when both are here
 	OwnBytes      float64       `json:"own_bytes"`       // the same of this tool
 	CPUPerConnect float64       `json:"cpu_us_per_conn"` // of the server
 }
@@ -34,6 +36,7 @@ type densityStep struct {
 	Conns   int     `json:"conns"`
 	RSSAnon int64   `json:"rss_anon_bytes"`
 	Heap    int64   `json:"heap_bytes,omitempty"` // in use, when metrics were asked for
+	Slab    int64   `json:"kernel_slab_bytes"`    // of the whole machine: sockets of both ends, when both are here
 	Own     int64   `json:"own_rss_anon_bytes"`
 	PerConn float64 `json:"bytes_per_conn"` // since the step before
 }
@@ -88,7 +91,7 @@ func (d *densityCmd) Run(env environment) error {
 
 // read measures one step.
 func (d *densityCmd) read(s *session, n int, before *densityStep) densityStep {
-	step := densityStep{Conns: n, RSSAnon: s.server().RSSAnon, Own: ownUsage().RSSAnon}
+	step := densityStep{Conns: n, RSSAnon: s.server().RSSAnon, Own: ownUsage().RSSAnon, Slab: kernelSlab()}
 	if d.MetricsURL != "" {
 		step.Heap = goHeap(s.env.ctx, d.MetricsURL)
 	}
@@ -131,6 +134,8 @@ func (d *densityPart) sum() {
 		steps = steps[1:]
 	}
 	d.BytesPerConn = slope(steps, func(s *densityStep) int64 { return s.RSSAnon })
+	d.HeapBytes = slope(steps, func(s *densityStep) int64 { return s.Heap })
+	d.SlabBytes = slope(steps, func(s *densityStep) int64 { return s.Slab })
 	d.OwnBytes = slope(steps, func(s *densityStep) int64 { return s.Own })
 }
 
@@ -148,7 +153,7 @@ func slope(steps []densityStep, of func(*densityStep) int64) float64 {
 }
 
 func (t table) density(d *densityPart) {
-	fmt.Fprintf(t.w, "connections\tRssAnon\tbytes each\tGo heap\tthis tool\n")
+	fmt.Fprintf(t.w, "connections\tRssAnon\tbytes each\tGo heap\tkernel slab\tthis tool\n")
 	for _, s := range d.Steps {
 		each, heap := "", ""
 		if s.Conns > 0 {
@@ -157,8 +162,8 @@ func (t table) density(d *densityPart) {
 		if s.Heap > 0 {
 			heap = mib(s.Heap)
 		}
-		fmt.Fprintf(t.w, "%d\t%s\t%s\t%s\t%s\n", s.Conns, mib(s.RSSAnon), each, heap, mib(s.Own))
+		fmt.Fprintf(t.w, "%d\t%s\t%s\t%s\t%s\t%s\n", s.Conns, mib(s.RSSAnon), each, heap, mib(s.Slab), mib(s.Own))
 	}
 	_ = t.w.Flush()
-	t.row("density", fmt.Sprintf("%.0f bytes a connection (slope of RssAnon); this tool %.0f", d.BytesPerConn, d.OwnBytes))
+	t.row("density", fmt.Sprintf("%.0f bytes a connection (slope of RssAnon); this tool %.0f, the kernel's slabs %.0f for both ends", d.BytesPerConn, d.OwnBytes, d.SlabBytes))
 }

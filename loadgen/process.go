@@ -60,6 +60,16 @@ func statusBytes(status []byte, name string) int64 {
 	return 0
 }
 
+// kernelSlab is what the kernel's slabs take on this machine, bytes; 0 when it
+// is not told.
+func kernelSlab() int64 {
+	b, err := os.ReadFile("/proc/meminfo")
+	if err != nil {
+		return 0
+	}
+	return statusBytes(b, "Slab:")
+}
+
 // ownUsage is processUsage of this process, with the CPU to the microsecond.
 func ownUsage() usage {
 	u, _ := processUsage(os.Getpid()) // a missing /proc leaves zeros in the report

@@ -68,7 +68,7 @@ func TestDensity(t *testing.T) {
 	url, _ := startChat(t, wrong{}, false)
 	code, r, stdout, stderr := loadgen(t, t.Context(), "density", "--url", url, "--server-pid", strconv.Itoa(os.Getpid()),
 		"--steps", "10,20,30", "--settle", "10ms", "--members", "7", "--loops", "2")
-	if code != exitOK || len(r.Density.Steps) != 4 || r.Connections.Joined != 30 || r.Density.Steps[3].RSSAnon == 0 {
+	if code != exitOK || len(r.Density.Steps) != 4 || r.Connections.Joined != 30 || r.Density.Steps[3].RSSAnon == 0 || r.Density.Steps[3].Slab == 0 {
 		t.Fatalf("exit code %d\n%s%s", code, stdout, stderr)
 	}
 }
