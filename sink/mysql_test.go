@@ -12,8 +12,10 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -313,6 +315,74 @@ func TestMySQLSilentWriter(t *testing.T) {
 		}
 		if !errors.Is(err, ErrBusy) || time.Since(start) > 2*writeSilence*time.Second {
 			t.Fatalf("after %v: %v", time.Since(start), err)
+		}
+	}
+}
+
+// Several nodes write to the same rooms at once, what others write too among
+// it: no row is lost or there twice, and of a key's messages one is shown.
+func TestMySQLWritersTogether(t *testing.T) {
+	dsn := backends.MySQL(t).DSN
+	const nodes, rounds, rooms = 4, 10, 3
+	all := make([][]*schema.Message, rooms)
+	for r := range all {
+		all[r] = chain(string(rune('a'+r)), 400)
+		for i, m := range all[r] {
+			if i%2 == 0 {
+				m.Key = string(rune('a' + i/10)) // each key five times
+			}
+		}
+	}
+	var wg sync.WaitGroup
+	var busy atomic.Int64
+	for node := range nodes {
+		m := openMySQLAt(t, dsn)
+		wg.Go(func() {
+			for round := range rounds {
+				var batch []*schema.Message
+				for r := range all {
+					from := (round*13 + node*7) % 360
+					batch = append(batch, all[r][from:from+40]...)
+				}
+				for m.Append(context.Background(), batch) != nil {
+					if busy.Add(1) > 1000 {
+						t.Error("it never ends")
+						return
+					}
+				}
+			}
+			for r := range all {
+				for page := range slices.Chunk(all[r], 50) {
+					for m.Append(context.Background(), page) != nil {
+						busy.Add(1)
+					}
+				}
+			}
+		})
+	}
+	wg.Wait()
+	t.Logf("%d batches were tried again", busy.Load())
+	m := openMySQLAt(t, dsn) // its end checks that keys and messages agree
+	for r := range all {
+		room := all[r][0].Room
+		shown := make(map[string]int)
+		page, err := m.After(t.Context(), room, 0, 0, 1000, 1<<20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, msg := range page {
+			if msg.Key != "" {
+				shown[msg.Key]++
+			}
+		}
+		for key, n := range shown {
+			if n != 1 {
+				t.Errorf("room %s: %d messages of key %q are shown", room, n, key)
+			}
+		}
+		var rows int
+		if err := m.reads.QueryRow(`SELECT count(*) FROM messages WHERE room = ?`, room).Scan(&rows); err != nil || rows != 400 || len(shown) != 40 {
+			t.Errorf("room %s: %d rows, %d keys, %v", room, rows, len(shown), err)
 		}
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/hubbub-chat/hubbub/sink/kafka"
 )
 
 // topicID is what the topic is called in the database: its name and the id
@@ -79,3 +81,5 @@ func listOffset(ctx context.Context, client *kgo.Client, topic string, partition
 	answer := resp.Topics[0].Partitions[0]
 	return answer.Offset, kerr.ErrorForCode(answer.ErrorCode)
 }
+
+var errTopic = fmt.Errorf("the brokers do not know the topic: %w", kafka.ErrNoTopic)
