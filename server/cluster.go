@@ -173,6 +173,14 @@ func (c *cluster) Event(room string, encode func([]byte, schema.Codec) []byte) {
 	c.relay.Event(room, encode)
 }
 
+func (c *cluster) Block(ctx context.Context, user string, until int64) error {
+	return c.store.Block(ctx, user, until)
+}
+
+func (c *cluster) Unblock(ctx context.Context, user string) error { return c.store.Unblock(ctx, user) }
+
+func (c *cluster) Blocked(ctx context.Context) (map[string]int64, error) { return c.store.Blocked(ctx) }
+
 // Ready implements delivery. That the database does not answer is no reason
 // to send clients elsewhere: messages are delivered, and history heals.
 func (c *cluster) Ready(ctx context.Context) error {

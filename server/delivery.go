@@ -10,6 +10,7 @@ import (
 
 	"github.com/hubbub-chat/hubbub/fanout"
 	"github.com/hubbub-chat/hubbub/schema"
+	"github.com/hubbub-chat/hubbub/server/api"
 	"github.com/hubbub-chat/hubbub/server/metrics"
 	"github.com/hubbub-chat/hubbub/server/sessions"
 	"github.com/hubbub-chat/hubbub/sink"
@@ -20,6 +21,9 @@ import (
 type delivery interface {
 	sessions.Relay // what is published; not before Attach
 	sessions.Store // what is not in memory any more
+
+	api.Blocked
+	Blocked(context.Context) (map[string]int64, error) // who may not connect: until when
 
 	Source() fanout.Source       // of the hub's rooms
 	Attach(*fanout.Hub)          // begin to deliver

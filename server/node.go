@@ -128,6 +128,9 @@ func (n *Node) sessionsConfig() (c sessions.Config, err error) {
 	if n.policy, err = cfg.policy(); err != nil {
 		return c, err
 	}
+	if c.Blocked, err = n.blocked(); err != nil {
+		return c, err
+	}
 	c.Policy = n.policy
 	if c.Origins, err = limits.ParseOrigins(cfg.AllowedOrigins); err != nil {
 		return c, err
@@ -138,7 +141,7 @@ func (n *Node) sessionsConfig() (c sessions.Config, err error) {
 
 func (n *Node) apiConfig() api.Config {
 	c := api.Config{
-		Keys: n.cfg.APIKeys, Sessions: n.sessions, Hub: n.hub, Relay: n.delivery, Store: n.delivery, Reads: n.reads,
+		Keys: n.cfg.APIKeys, Sessions: n.sessions, Hub: n.hub, Relay: n.delivery, Store: n.delivery, Blocked: n.delivery, Reads: n.reads,
 		Policy: n.policy, Log: n.log, Version: version, MaxData: n.cfg.MaxSize,
 		Name: n.name(),
 	}
@@ -146,6 +149,33 @@ func (n *Node) apiConfig() api.Config {
 		c.Cluster, c.UID = peers{n, cl.relay}, cl.relay.Boot()
 	}
 	return c
+}
+
+// blocked reads who may not connect.
+func (n *Node) blocked() (map[string]int64, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	return n.delivery.Blocked(ctx)
+}
+
+// blockedEvery is how long a node of a cluster may not know that a user is
+// blocked whose order it has not got.
+const blockedEvery = time.Minute
+
+// refreshBlocked reads the list again until ctx ends.
+func (n *Node) refreshBlocked(ctx context.Context) {
+	tick := time.NewTicker(blockedEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			if err := n.sessions.RefreshBlocked(n.blocked); err != nil {
+				n.log.Warn("cannot read who is blocked; the list stays as it is", zap.Error(err))
+			}
+		}
+	}
 }
 
 // name is what the node is called.
@@ -218,7 +248,8 @@ func (n *Node) Start() {
 	}
 	n.engine.Start()
 	if cl, ok := n.delivery.(*cluster); ok {
-		cl.relay.Serve(peers{n, cl.relay}) // until Drain
+		cl.relay.Serve(peers{n, cl.relay})        // until Drain
+		n.wg.Go(func() { n.refreshBlocked(ctx) }) // stopped by cancel
 	}
 	n.ready.Store(true)
 	n.log.Info("serving", zap.Stringer("addr", n.engine.Addr()), zap.String("version", version),

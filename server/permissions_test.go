@@ -289,6 +289,33 @@ func TestThrownOut(t *testing.T) {
 	h.user("bob")(t, "")
 }
 
+// Who is kept out stays out when the node starts again, and an order that did
+// not come is made up for.
+func TestBlockedLasts(t *testing.T) {
+	h := start(t, withKey)
+	for user, until := range map[string]int64{"bob": 0, "carol": time.Now().Add(time.Hour).Unix()} {
+		if err := h.node.delivery.Block(t.Context(), user, until); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h.restart()
+	for _, user := range []string{"bob", "carol"} {
+		h.refused(tokenOf(t, user), 3507)(t, "")
+	}
+	alice := h.user("alice")(t, "")
+	for _, change := range []error{
+		h.node.delivery.Unblock(t.Context(), "bob"),
+		h.node.delivery.Block(t.Context(), "alice", 0),
+		h.node.sessions.RefreshBlocked(h.node.blocked),
+	} {
+		if change != nil {
+			t.Fatal(change)
+		}
+	}
+	h.user("bob")(t, "")
+	alice.expectClose(3507)
+}
+
 // signed makes a token that expires after so many seconds.
 func signed(t testing.TB, c tokenCmd) string {
 	t.Helper()

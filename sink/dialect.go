@@ -35,6 +35,11 @@ type dialect struct {
 	setEpoch string // value; changes nothing once there is one
 	getEpoch string // -> value
 
+	block       string // user, until
+	unblock     string // user
+	dropBlocked string // now: those whose time is over
+	blocked     string // now -> user, until
+
 	log logDialect // of a database that a log is written to
 }
 

@@ -50,6 +50,11 @@ var mysqlDialect = dialect{
 	setEpoch: `INSERT INTO meta (name, value) VALUES ('epoch', ?) ON DUPLICATE KEY UPDATE name = VALUES(name)`,
 	getEpoch: `SELECT value FROM meta WHERE name = 'epoch'`,
 
+	block:       `INSERT INTO blocked (list, name, ends) VALUES ('users', ?, ?) ON DUPLICATE KEY UPDATE ends = VALUES(ends)`,
+	unblock:     `DELETE FROM blocked WHERE list = 'users' AND name = ?`,
+	dropBlocked: `DELETE FROM blocked WHERE list = 'users' AND ends > 0 AND ends <= ?`,
+	blocked:     `SELECT name, ends FROM blocked WHERE list = 'users' AND (ends = 0 OR ends > ?)`,
+
 	log: logDialect{
 		addTombstones: multiRow{
 			insert:     `INSERT INTO messages (` + messageColumns + `) VALUES `,

@@ -36,4 +36,9 @@ var sqliteDialect = dialect{
 
 	setEpoch: `INSERT INTO meta (name, value) VALUES ('epoch', ?) ON CONFLICT (name) DO NOTHING`,
 	getEpoch: `SELECT value FROM meta WHERE name = 'epoch'`,
+
+	block:       `INSERT INTO blocked (list, name, ends) VALUES ('users', ?, ?) ON CONFLICT (list, name) DO UPDATE SET ends = excluded.ends`,
+	unblock:     `DELETE FROM blocked WHERE list = 'users' AND name = ?`,
+	dropBlocked: `DELETE FROM blocked WHERE list = 'users' AND ends > 0 AND ends <= ?`,
+	blocked:     `SELECT name, ends FROM blocked WHERE list = 'users' AND (ends = 0 OR ends > ?)`,
 }

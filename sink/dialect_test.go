@@ -47,6 +47,7 @@ var shards = map[string]struct{ key, insert, where string }{
 	"positions": {"topic, part", "(topic, part, ", "WHERE topic = ? AND part = ?"},
 	"repairs":   {"topic, part", "(topic, part, ", "WHERE topic = ? AND part = ?"},
 	"meta":      {"name", "(name, ", "WHERE name = "},
+	"blocked":   {"list", "(list, ", "WHERE list = 'users'"},
 }
 
 var (
@@ -117,7 +118,7 @@ const sqlPreface = `# Every statement that goes to MySQL
 
 A keyspace can be sharded by room: each statement on messages names one room, or
 inserts rows each of which does, so none has to ask all shards. The two tables of
-the log's writer are divided by the log's partition, and ` + "`meta`" + ` has a few rows. An
+the log's writer are divided by the log's partition, and ` + "`meta`" + ` and ` + "`blocked`" + ` have a few rows each. An
 INSERT of many rows is shown with one. Beside these, goose says its own when
 the tables are migrated, and a starting process asks for ` + "`@@max_allowed_packet`" + ` and
 the tables' version.

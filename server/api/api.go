@@ -41,6 +41,12 @@ type Store interface {
 	Before(ctx context.Context, room string, before uint64, limit, maxBytes int) ([]*schema.Message, error)
 }
 
+// Blocked keeps who may not connect.
+type Blocked interface {
+	Block(ctx context.Context, user string, until int64) error
+	Unblock(ctx context.Context, user string) error
+}
+
 // Config is what the API is served from, and its bounds.
 type Config struct {
 	Keys     []Key // with none there is no API
@@ -48,6 +54,7 @@ type Config struct {
 	Hub      *fanout.Hub
 	Relay    Relay
 	Store    Store
+	Blocked  Blocked
 	Reads    fanout.Reads
 	Policy   *channels.Namespaces // nil for an open chat
 	Log      *zap.Logger          // nil for none

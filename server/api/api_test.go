@@ -47,6 +47,7 @@ func (r *relay) Publish(m *schema.Message, done func(error)) error {
 func newAPI(t *testing.T, cfg Config) *API {
 	t.Helper()
 	cfg.Keys = []Key{testKey}
+	cfg.Blocked = nobody{}
 	if cfg.Hub == nil {
 		cfg.Hub = fanout.NewHub(fanout.Config{}, standing{}, nil)
 	}
@@ -270,3 +271,9 @@ func (s standing) Open(r *fanout.Room, done func(error)) {
 }
 
 func (standing) Close(*fanout.Room) {}
+
+// nobody keeps nothing.
+type nobody struct{}
+
+func (nobody) Block(context.Context, string, int64) error { return nil }
+func (nobody) Unblock(context.Context, string) error      { return nil }

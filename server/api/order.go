@@ -152,6 +152,10 @@ func (b *blockUser) run(ctx context.Context, a *API) pending {
 	if err := checkTime(b.ExpireAt); err != nil {
 		return done(nil, err)
 	}
+	// First where it lasts: a node that starts meanwhile reads it there.
+	if err := a.cfg.Blocked.Block(ctx, b.User, b.ExpireAt); err != nil {
+		return done(nil, err)
+	}
 	return a.order(ctx, sessions.Order{Do: sessions.DoBlock, User: b.User, Until: b.ExpireAt})
 }
 
@@ -162,6 +166,9 @@ type unblockUser struct {
 
 func (u *unblockUser) run(ctx context.Context, a *API) pending {
 	if err := (&target{User: u.User}).check(); err != nil {
+		return done(nil, err)
+	}
+	if err := a.cfg.Blocked.Unblock(ctx, u.User); err != nil {
 		return done(nil, err)
 	}
 	return a.order(ctx, sessions.Order{Do: sessions.DoUnblock, User: u.User})

@@ -55,6 +55,7 @@ type Config struct {
 
 	Presence   Presence             // nil for a node alone
 	Policy     *channels.Namespaces // who may do what; nil for an open chat
+	Blocked    map[string]int64     // users who may not connect until then, Unix seconds; 0 for no end
 	Origins    *limits.Origins      // which pages may connect; nil for the server's own
 	Proxies    *limits.Proxies      // whose word about addresses is taken; nil for nobody's
 	Addresses  *limits.Addresses    // connections per client network; nil for no limit
@@ -141,6 +142,7 @@ func New(cfg Config, loops []*netpoll.Loop) *Sessions {
 	var boot [4]byte
 	_, _ = rand.Read(boot[:]) // never fails: it ends the program instead
 	s := &Sessions{cfg: cfg, boot: hex.EncodeToString(boot[:]), alone: alone}
+	s.blocked.until = cfg.Blocked
 	s.pages = newPages(&s.cfg)
 	for i, l := range loops {
 		ln := newLane(s, l, cfg.Hub.Shard(i))
