@@ -46,7 +46,7 @@ backends: ## what starts the servers for the tests
 	$(GO) test -count=1 -timeout 300s ./internal/...
 
 e2e: build ## from outside, against the binary: nodes behind nginx, the real SDKs, a real browser
-	HUBBUB_BIN=$(CURDIR)/bin/hubbub $(GO) test -count=1 -timeout 600s ./e2e/cluster
+	HUBBUB_BIN=$(CURDIR)/bin/hubbub $(GO) test -count=1 -timeout 900s ./e2e/cluster
 	HUBBUB_BIN=$(CURDIR)/bin/hubbub $(GO) -C e2e/go test -count=1 -timeout 300s ./...
 	HUBBUB_BIN=$(CURDIR)/bin/hubbub ./e2e/run
 	HUBBUB_BIN=$(CURDIR)/bin/hubbub ./e2e/python/run

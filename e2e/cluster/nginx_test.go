@@ -280,6 +280,18 @@ func TestRollingRestart(t *testing.T) {
 	connect(clients)
 }
 
+// TestMostNodesDown: one node of six is enough to let everybody in.
+func TestMostNodesDown(t *testing.T) {
+	s := site{nodes: []string{startNode(t).addr}}
+	for range 5 {
+		s.nodes = append(s.nodes, backends.Addr(t)) // nobody listens there
+	}
+	f := startFront(t, s)
+	for range 20 {
+		dial(t, f.Addr, dialOptions{})
+	}
+}
+
 // TestReload: a new configuration leaves open WebSockets alone.
 func TestReload(t *testing.T) {
 	n := startNode(t)
