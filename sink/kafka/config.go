@@ -66,6 +66,9 @@ func (c Config) Defaults() Config {
 	if c.Replication == 0 {
 		c.Replication = 1
 	}
+	if c.MaxAge == 0 {
+		c.MaxAge = 2 * time.Second
+	}
 	return c
 }
 

@@ -285,11 +285,7 @@ func (p *Producer) Stats() ProducerStats {
 // Ready returns nil if a message produced now would become durable, as far as
 // that can be known: a broker answers and nothing is stuck.
 func (p *Producer) Ready(ctx context.Context) error {
-	maxAge := p.cfg.MaxAge
-	if maxAge == 0 {
-		maxAge = 2 * time.Second
-	}
-	if oldest := p.budget.Stats().Oldest; oldest > maxAge {
+	if oldest := p.budget.Stats().Oldest; oldest > p.cfg.MaxAge {
 		return fmt.Errorf("the log is stalled: a record has been on its way for %v", oldest.Round(time.Millisecond))
 	}
 	return Ping(ctx, p.client, p.cfg.Brokers)

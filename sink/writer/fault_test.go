@@ -40,10 +40,26 @@ func (r *rig) load() (stop func()) {
 	return stop
 }
 
+// What real servers and processes do to a writer, on one broker. They mostly
+// wait for time-outs, so they do so together.
+func TestFaults(t *testing.T) {
+	broker := backends.Kafka(t).Addr
+	for name, test := range map[string]func(t *testing.T, broker string){
+		"kill -9 of writers":                  testKill9,
+		"a writer paused while another works": testZombie,
+		"restarts of the database":            testDatabaseRestart,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, broker)
+		})
+	}
+}
+
 // Writers are killed at any moment: what was produced is stored once, in
 // order and as it was.
-func TestKill9(t *testing.T) {
-	r := newRig(t, backends.Kafka(t).Addr, backends.MySQL(t).DSN)
+func testKill9(t *testing.T, broker string) {
+	r := newRig(t, broker, backends.MySQL(t).DSN)
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
@@ -64,8 +80,8 @@ func TestKill9(t *testing.T) {
 
 // A writer that is paused while another takes over its partitions does not
 // undo, repeat or lose anything when it goes on.
-func TestZombie(t *testing.T) {
-	r := newRig(t, backends.Kafka(t).Addr, backends.MySQL(t).DSN)
+func testZombie(t *testing.T, broker string) {
+	r := newRig(t, broker, backends.MySQL(t).DSN)
 	stop := r.load()
 	zombie := r.child()
 	before, _, _ := zombie.stored(500)
@@ -89,9 +105,9 @@ func TestZombie(t *testing.T) {
 
 // The database is killed and comes back, more than once, for a moment and for
 // longer than a writer's patience.
-func TestDatabaseRestart(t *testing.T) {
+func testDatabaseRestart(t *testing.T, broker string) {
 	server := backends.OwnMySQL(t)
-	r := newRig(t, backends.Kafka(t).Addr, server.DSN)
+	r := newRig(t, broker, server.DSN)
 	w := r.open()
 	stop := r.load()
 	for _, away := range []time.Duration{0, 2 * time.Second, patience + 3*time.Second} {
