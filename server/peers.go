@@ -100,6 +100,6 @@ func (p peers) Contact(is bool) {
 	if is {
 		p.node.sessions.Gather()
 	} else {
-		p.node.sessions.Disperse(p.node.cfg.Drain)
+		p.node.sessions.Disperse(min(p.node.cfg.Drain, 10*time.Second)) // others wait for this node no longer
 	}
 }

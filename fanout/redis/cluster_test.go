@@ -145,14 +145,21 @@ func TestOrders(t *testing.T) {
 	}
 
 	// A node that starts does not do what was ordered before.
-	time.Sleep(2100 * time.Millisecond) // it takes the clocks for that far apart at most
-	_, sc := w.named("c")
+	time.Sleep(1100 * time.Millisecond) // it takes the clocks for that far apart at most
+	c, sc := w.named("c")
 	w.eventually("c is known", func() bool { return len(a.relay.Peers()) == 3 })
 	if err := w.order(a, "7", 4*time.Second); err != nil {
 		t.Fatal(err)
 	}
 	if sc.said() != "7" {
 		t.Errorf("a new node has done %q", sc.said())
+	}
+
+	// One that is not heard of may have clients until it is isolated.
+	c.crash()
+	w.eventually("c is dead", func() bool { return len(a.relay.Peers()) == 2 })
+	if err := w.order(a, "8", 300*time.Millisecond); !errors.As(err, &late) || !slices.Equal(late.Nodes, []string{"c"}) {
+		t.Errorf("an order when c was not heard of: %v", err)
 	}
 }
 

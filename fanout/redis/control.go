@@ -23,7 +23,7 @@ import (
 // When the stream has lost what a node has read (FLUSHALL, a fail-over), the
 // node reads what there is from its own beginning; names tell what is new. A
 // node writes the position of what it has applied beside its record in the
-// registry; whoever gave an order waits for the living nodes to pass it.
+// registry; whoever gave an order waits for the nodes to pass it.
 //
 // What stands here is for nodes that run. That a user is kept out for longer is
 // for a table that nodes read when they start; there is none yet, so an order
@@ -31,6 +31,8 @@ import (
 type control struct {
 	relay *Relay
 	last  atomic.Int64 // when the stream was heard of, Unix milliseconds; 0 before start
+
+	applied atomic.Uint64 // orders
 
 	// owned by run
 	begin position // where this node's orders begin
@@ -69,12 +71,23 @@ func newControl(r *Relay) *control {
 	return &control{relay: r, done: make(map[string]bool)}
 }
 
-// start finds where to begin. Nobody has connected yet, so that is the present;
-// the clocks may be a second apart.
-func (c *control) start() {
-	c.begin = position{ms: uint64(time.Now().Add(-2 * time.Second).UnixMilli())}
+// find finds where to begin: when nobody had connected yet, by Redis' clock, and
+// a second before, since that may be another server's.
+func (c *control) find(ctx context.Context, started time.Time) error {
+	ctx, cancel := context.WithTimeout(ctx, silence)
+	defer cancel()
+	cl := c.relay.client
+	now, err := cl.Do(ctx, cl.B().Time().Build()).AsIntSlice()
+	if err != nil {
+		return err
+	}
+	if len(now) != 2 {
+		return errMalformed
+	}
+	begin := time.Unix(now[0], now[1]*1000).Add(-time.Since(started) - time.Second)
+	c.begin = position{ms: uint64(begin.UnixMilli())}
 	c.at = c.begin
-	c.last.Store(time.Now().UnixMilli())
+	return nil
 }
 
 // heard reports whether the stream was heard of lately.
@@ -85,8 +98,16 @@ func (c *control) heard(now time.Time) bool {
 
 // run applies orders until ctx ends.
 func (c *control) run(ctx context.Context, self Self) {
+	started := time.Now()
 	for fresh := true; ctx.Err() == nil; {
-		entries, err := c.read(ctx)
+		var entries []rueidis.XRangeEntry
+		var err error
+		if c.begin == (position{}) {
+			err = c.find(ctx, started)
+		}
+		if err == nil {
+			entries, err = c.read(ctx)
+		}
 		if err == nil && (fresh || len(entries) == 0) {
 			err = c.check(ctx)
 		}
@@ -158,6 +179,7 @@ func (c *control) apply(e rueidis.XRangeEntry, self Self) {
 		delete(c.done, c.order[0])
 		c.order = slices.Delete(c.order, 0, 1)
 	}
+	c.applied.Add(1)
 	self.Apply([]byte(e.FieldValues["o"]))
 }
 
@@ -182,8 +204,8 @@ func (e NotApplied) Error() string {
 	return "not applied yet by " + strings.Join(e.Nodes, ", ")
 }
 
-// Order gives an order to all nodes and waits until every living one has
-// carried it out. When ctx ends before, the error is a NotApplied.
+// Order gives an order to all nodes and waits until everyone that may have
+// clients has carried it out. When ctx ends before, the error is a NotApplied.
 func (r *Relay) Order(ctx context.Context, order []byte) error {
 	at, err := r.give(ctx, order)
 	if err != nil {
@@ -192,7 +214,7 @@ func (r *Relay) Order(ctx context.Context, order []byte) error {
 	var left []string
 	for wait := 2 * time.Millisecond; ; wait = min(2*wait, 50*time.Millisecond) {
 		if s, err := r.nodes(ctx, "", nil); err == nil {
-			if r.registry.take(s, r.cfg.Lease) {
+			if r.registry.take(s, r.cfg.Lease, r.linger()) {
 				r.presence.look()
 			}
 			if left = r.behind(s, at); len(left) == 0 {
@@ -234,9 +256,10 @@ func (r *Relay) give(ctx context.Context, order []byte) (position, error) {
 	}
 }
 
-// behind lists the living nodes that have not come to a position, by name.
+// behind lists the nodes that may have clients and have not come to a position,
+// by name.
 func (r *Relay) behind(s standings, at position) (names []string) {
-	for boot, name := range r.registry.names(r.cfg.Lease) {
+	for boot, name := range r.registry.names(r.linger()) {
 		if s.applied[boot].before(at) {
 			names = append(names, name)
 		}

@@ -1,7 +1,7 @@
 -- Writes what a node tells of itself, and reads what all have told.
 --
 -- KEYS  nodes
--- ARGV  1 ms after which a node that is not heard of is dead   2 boot, empty: only read
+-- ARGV  1 ms after which a node that is not heard of is forgotten   2 boot, empty: only read
 --       3 its record, empty: it has ended
 -- Returns the time in ms, whether the node's record was there before, and for each node boot, when it
 -- was heard of, its record. The field boot:a has no time: it is the last order the node has applied.

@@ -214,6 +214,12 @@ func (p *presence) settled(ctx context.Context, room string) {
 	}
 }
 
+func (p *presence) count() (rooms, pending int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.rooms), p.pending
+}
+
 // close notes nothing more and waits until all is written, or ctx ends.
 func (p *presence) close(ctx context.Context) {
 	stop := context.AfterFunc(ctx, func() {

@@ -45,7 +45,10 @@ func (r *Relay) Serve(self Self) {
 	ctx, stop := context.WithCancel(r.ctx)
 	r.served.self.Store(&self)
 	r.served.stop.Store(&stop)
-	r.control.start()
+	if r.isolation.is.Load() {
+		self.Contact(false)
+	}
+	r.control.last.Store(time.Now().UnixMilli())
 	r.served.wg.Go(func() { r.control.run(ctx, self) }) // ends with ctx
 	r.served.wg.Go(func() { r.describeAll(ctx, self) }) // ends with ctx
 }
@@ -60,8 +63,10 @@ func (s *served) end() {
 
 // registry is who the cluster's nodes are. One hash in Redis has a record of
 // each and when it was written; every node writes its own with its heartbeat,
-// gets all of them in answer, and forgets whoever has not been heard of for a
-// lease. What a node knows of the others outlives the hash by that long: after
+// and gets all of them in answer. Whoever has not been heard of for a lease
+// counts as dead: its clients are not present. But it may live, out of reach,
+// and serve them until it knows that it is isolated: for so much longer orders
+// are waited for on it. What a node knows of the others outlives the hash: after
 // a FLUSHALL an order is still waited for on nodes that have yet to write
 // their record again.
 type registry struct {
@@ -79,6 +84,7 @@ type registry struct {
 type seen struct {
 	record nodeRecord
 	at     time.Time
+	dead   bool // it has been noticed that the lease is over
 }
 
 // nodeRecord is a record as Redis has it.
@@ -90,7 +96,7 @@ type nodeRecord struct {
 // standings is what nodes.lua says.
 type standings struct {
 	known   bool                  // this node's record was there
-	records map[string]nodeRecord // of living nodes, by boot
+	records map[string]nodeRecord // by boot
 	ages    map[string]time.Duration
 	ended   []string
 	applied map[string]position // the last order that a boot has applied
@@ -101,7 +107,7 @@ func (r *Relay) nodes(ctx context.Context, boot string, record []byte) (s standi
 	ctx, cancel := context.WithTimeout(ctx, silence)
 	defer cancel()
 	reply, err := call{nodesScript, []string{r.keys.nodes()}, []string{
-		decimal(r.cfg.Lease.Milliseconds()), boot, string(record),
+		decimal(r.linger().Milliseconds()), boot, string(record),
 	}}.run(ctx, r.client).ToArray()
 	if err != nil {
 		return s, err
@@ -122,6 +128,9 @@ func (r *Relay) nodes(ctx context.Context, boot string, record []byte) (s standi
 	return s, nil
 }
 
+// linger is how long a node that is not heard of may still have clients.
+func (r *Relay) linger() time.Duration { return r.cfg.Isolation + 15*time.Second }
+
 // add takes one field of the hash.
 func (s *standings) add(now int64, field, at, value string) {
 	if boot, ok := strings.CutSuffix(field, ":a"); ok {
@@ -141,33 +150,36 @@ func (s *standings) add(now int64, field, at, value string) {
 }
 
 // take brings in what Redis says. It reports whether somebody has died.
-func (g *registry) take(s standings, lease time.Duration) (died bool) {
+func (g *registry) take(s standings, lease, linger time.Duration) (died bool) {
 	now := time.Now()
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for boot, record := range s.records {
-		g.peers[boot] = seen{record, now.Add(-s.ages[boot])}
+		at := now.Add(-s.ages[boot])
+		g.peers[boot] = seen{record, at, g.peers[boot].dead && now.Sub(at) > lease}
 	}
 	for _, boot := range s.ended {
 		delete(g.peers, boot)
 	}
 	for boot, p := range g.peers {
-		if now.Sub(p.at) > lease {
+		if now.Sub(p.at) > linger {
 			delete(g.peers, boot)
-			died = true
+		} else if now.Sub(p.at) > lease && !p.dead {
+			p.dead, died = true, true
+			g.peers[boot] = p
 		}
 	}
 	return died
 }
 
-// names returns the living nodes' names by boot.
-func (g *registry) names(lease time.Duration) map[string]string {
+// names returns by boot the names of the nodes that were heard of so lately.
+func (g *registry) names(within time.Duration) map[string]string {
 	now := time.Now()
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	names := make(map[string]string)
 	for boot, p := range g.peers {
-		if now.Sub(p.at) <= lease {
+		if now.Sub(p.at) <= within {
 			names[boot] = p.record.Name
 		}
 	}
@@ -234,7 +246,7 @@ func (r *Relay) tell() error {
 	if err != nil {
 		return err
 	}
-	if g.take(s, r.cfg.Lease) {
+	if g.take(s, r.cfg.Lease, r.linger()) {
 		r.presence.look()
 	}
 	lost := g.told && boot != "" && !s.known

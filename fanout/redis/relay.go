@@ -214,6 +214,10 @@ type Stats struct {
 	Refused, Maybe   uint64 // not minted; outcome unknown
 	Gaps, Syncs      uint64 // gaps seen, looks at where a room stands
 	Resets           uint64 // rooms whose members were told to load anew
+	Peers            int    // living nodes, this one among them
+	Isolated         bool   // without Redis for too long
+	Orders           uint64 // carried out
+	Present, Pending int    // rooms where somebody of this node is, and who comes and goes that has yet to be written
 	Rescued, Dropped uint64 // messages of dead nodes produced again; payloads that came faster than they were taken
 }
 
@@ -226,6 +230,8 @@ func (r *Relay) Stats() Stats {
 	}
 	s.Rooms, s.Feeds = r.feeds.count()
 	s.Queued, s.Open = r.outbox.count()
+	s.Peers, s.Isolated, s.Orders = len(r.registry.names(r.cfg.Lease)), r.isolation.is.Load(), r.control.applied.Load()
+	s.Present, s.Pending = r.presence.count()
 	return s
 }
 

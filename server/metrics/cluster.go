@@ -22,6 +22,16 @@ func clusterStats(read func() Cluster) prometheus.Collector {
 		}
 		return 0
 	})
+	c.gauge("hubbub_cluster_nodes", "Nodes that live, this one among them.", func(s Cluster) float64 { return float64(s.Redis.Peers) })
+	c.gauge("hubbub_cluster_isolated", "1 while this node has been without Redis for too long and takes no clients.", func(s Cluster) float64 {
+		if s.Redis.Isolated {
+			return 1
+		}
+		return 0
+	})
+	c.counter("hubbub_cluster_orders_total", "Orders of the server API, given on any node, that this one has carried out.", func(s Cluster) uint64 { return s.Redis.Orders })
+	c.gauge("hubbub_presence_rooms", "Rooms whose presence this node keeps in Redis.", func(s Cluster) float64 { return float64(s.Redis.Present) })
+	c.gauge("hubbub_presence_pending", "Clients who have come or gone and are not written yet.", func(s Cluster) float64 { return float64(s.Redis.Pending) })
 	c.gauge("hubbub_relay_feeds", "Primaries that are listened to.", func(s Cluster) float64 { return float64(s.Redis.Feeds) })
 	c.gauge("hubbub_relay_rooms", "Rooms that are listened to.", func(s Cluster) float64 { return float64(s.Redis.Rooms) })
 	c.gauge("hubbub_relay_queue_messages", "Messages waiting for their offset.", func(s Cluster) float64 { return float64(s.Redis.Queued) })
