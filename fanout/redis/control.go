@@ -25,9 +25,8 @@ import (
 // node writes the position of what it has applied beside its record in the
 // registry; whoever gave an order waits for the nodes to pass it.
 //
-// What stands here is for nodes that run. That a user is kept out for longer is
-// for a table that nodes read when they start; there is none yet, so an order
-// is not known to a node that starts after it.
+// What stands here is for nodes that run. What holds for longer, that a user is
+// kept out, is in the store as well.
 type control struct {
 	relay *Relay
 	last  atomic.Int64 // when the stream was heard of, Unix milliseconds; 0 before start
