@@ -19,9 +19,12 @@ import (
 // Each run leads a process group of its own, with a guard beside it: a shell
 // that reads from a pipe which only this process can write to. When this process
 // is gone, however it went, the guard reads the end of the pipe, kills the group
-// and removes the directory. Rejected: Pdeathsig, which follows the thread that
-// started the child and not the process, and which the workers of nginx would
-// not hear; a goroutine that waits for each child, which goleak would count.
+// and removes the directory. A run begins when its guard is there (gateScript)
+// and is killed before it, so it is never without one.
+//
+// Rejected: Pdeathsig, which follows the thread that started the child and not the
+// process, and which the workers of nginx would not hear; a goroutine that waits
+// for each child, which goleak would count.
 type Process struct {
 	t     testing.TB
 	name  string
@@ -41,6 +44,10 @@ type Process struct {
 // patience is how long a server may take to start or to stop. A machine with
 // two cores may be compiling beside it.
 const patience = 60 * time.Second
+
+// gateScript becomes the server when it reads a line, and ends where nobody is left
+// to write one.
+const gateScript = `read -r _ <&3 || exit 1; exec 3<&-; exec "$@"`
 
 const guardScript = `read -r _; kill -KILL -"$1"; rm -rf -- "$2"`
 
@@ -89,7 +96,14 @@ func (p *Process) start() error {
 		return err
 	}
 	defer out.Close()
-	cmd := exec.Command(p.path, p.args...)
+	gate, open, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer gate.Close()
+	defer open.Close()
+	cmd := exec.Command("/bin/sh", append([]string{"-c", gateScript, p.name, p.path}, p.args...)...)
+	cmd.ExtraFiles = []*os.File{gate} // its descriptor 3
 	cmd.Dir = p.dir
 	cmd.Env = append(os.Environ(), p.env...)
 	cmd.Stdout, cmd.Stderr = out, out
@@ -101,6 +115,10 @@ func (p *Process) start() error {
 	if err := p.watch(); err != nil {
 		p.kill()
 		return fmt.Errorf("%s: no guard: %w", p.name, err)
+	}
+	if _, err := open.WriteString("\n"); err != nil {
+		p.kill()
+		return fmt.Errorf("%s: %w", p.name, err)
 	}
 	for end := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
 		err := p.ready()
@@ -240,21 +258,28 @@ func (p *Process) Signal(s syscall.Signal) {
 	}
 }
 
-// kill ends the run, if there is one. The guard ends before the process is
-// waited for: until then its id stands for nobody else.
+// kill ends the run, if there is one. The process is waited for last: until then
+// its id stands for nobody else, whom the guard might kill.
 func (p *Process) kill() {
 	if p.cmd == nil {
 		return
+	}
+	if err := syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
+		p.t.Errorf("%s: %v", p.name, err)
 	}
 	if p.guard != nil {
 		_ = p.guard.Process.Kill()
 		_ = p.guard.Wait() // it was killed
 		_ = p.alive.Close()
 	}
-	if err := syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
-		p.t.Errorf("%s: %v", p.name, err)
-	}
 	_ = p.cmd.Wait() // it was killed
+	// Its children, nginx's workers, are not ours to wait for. They may take a moment.
+	for range 1000 {
+		if errors.Is(syscall.Kill(-p.cmd.Process.Pid, 0), syscall.ESRCH) {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
 	p.cmd, p.guard, p.alive = nil, nil, nil
 }
 
