@@ -95,7 +95,7 @@ func OpenMySQL(ctx context.Context, cfg MySQLConfig) (*MySQL, error) {
 
 // open does what may fail. Whatever it has opened by then, release closes.
 func (m *MySQL) open(ctx context.Context, dsn *mysql.Config, cfg MySQLConfig) error {
-	server, err := probeMySQL(ctx, dsn)
+	server, err := startMySQL(ctx, dsn)
 	if err != nil {
 		return err
 	}
@@ -108,9 +108,6 @@ func (m *MySQL) open(ctx context.Context, dsn *mysql.Config, cfg MySQLConfig) er
 		return err
 	}
 	m.writes.SetConnMaxIdleTime(writeIdle)
-	if err = checkMySQLTables(ctx, m.writes); err != nil {
-		return err
-	}
 	if m.epoch, err = m.mintEpoch(ctx); err != nil {
 		return err
 	}
@@ -173,18 +170,22 @@ type mysqlServer struct {
 	vitess    bool // PlanetScale, or Vitess by itself
 }
 
-// probeMySQL asks the server.
-func probeMySQL(ctx context.Context, dsn *mysql.Config) (s mysqlServer, err error) {
-	db, err := openPool(dsn, 1)
+// startMySQL asks the server, and sees to the tables, on connections of its
+// own: those that write may not be silent for as long as a migration takes.
+func startMySQL(ctx context.Context, dsn *mysql.Config) (s mysqlServer, err error) {
+	db, err := openPool(dsn, migrateConns)
 	if err != nil {
 		return s, err
 	}
 	defer db.Close() // nothing is under way on it
 	var mode, version string
 	err = db.QueryRowContext(ctx, `SELECT @@max_allowed_packet, @@sql_mode, @@version`).Scan(&s.maxPacket, &mode, &version)
+	if err != nil {
+		return s, err
+	}
 	s.strict = strings.Contains(mode, "STRICT_ALL_TABLES") || strings.Contains(mode, "STRICT_TRANS_TABLES")
 	s.vitess = strings.Contains(version, "Vitess") || strings.Contains(version, "PlanetScale")
-	return s, err
+	return s, checkMySQLTables(ctx, db)
 }
 
 // forWriting returns the DSN of the connections that write. What they set they

@@ -16,8 +16,10 @@ import (
 // ErrOldTables is returned for a database that has to be migrated first.
 var ErrOldTables = errors.New("the tables are those of an older Hubbub")
 
-// migrateWait is how long one process waits for another that migrates.
-const migrateWait = time.Minute
+const (
+	migrateWait  = time.Minute // for another process that migrates
+	migrateConns = 3           // one has the lock
+)
 
 // checkMySQLTables looks whether the tables are what this program knows. It
 // creates them in an empty database: nothing can be harmed there, and a first
@@ -69,7 +71,7 @@ func MigrateMySQL(ctx context.Context, cfg MySQLConfig) (from, to int64, err err
 	if dsn.ReadTimeout == readTimeout {
 		dsn.ReadTimeout = 0
 	}
-	db, err := openPool(dsn, writeConns+1) // the lock has one
+	db, err := openPool(dsn, migrateConns)
 	if err != nil {
 		return 0, 0, err
 	}

@@ -81,7 +81,7 @@ func TestMySQLStartsTogether(t *testing.T) {
 	for i := range stores {
 		wg.Go(func() {
 			var err error
-			if stores[i], err = OpenMySQL(context.Background(), MySQLConfig{DSN: dsn}); err != nil {
+			if stores[i], err = OpenMySQL(context.Background(), MySQLConfig{DSN: dsn, ReadConns: 1}); err != nil {
 				t.Error(err)
 			}
 		})

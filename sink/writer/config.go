@@ -29,7 +29,7 @@ type Config struct {
 	Store  *sink.MySQL
 	Stream Stream // nil: holes become tombstones, and heals are left out
 	Log    *zap.Logger
-	Group  string // default "hubbub"
+	Group  string // default: the topic's name, so that two installations share nothing
 
 	// A transaction has what the log had ready, up to MaxBatch messages. If
 	// that is less than BatchRecords, it waits for Linger: nobody waits for
@@ -52,8 +52,9 @@ func (c Config) defaults() Config {
 	if c.Log == nil {
 		c.Log = zap.NewNop()
 	}
+	c.Kafka = c.Kafka.Defaults()
 	if c.Group == "" {
-		c.Group = "hubbub"
+		c.Group = c.Kafka.Topic
 	}
 	for _, n := range []struct {
 		value *int

@@ -46,7 +46,6 @@ type Writer struct {
 func Open(ctx context.Context, cfg Config) (*Writer, error) {
 	cfg = cfg.defaults()
 	w := &Writer{cfg: cfg, parts: make(map[int32]*part), owed: make(map[sink.Link]sink.Repair)}
-	w.cfg.Kafka = cfg.Kafka.Defaults()
 	client, _, err := kafka.Dial(ctx, w.cfg.Kafka, []string{w.cfg.Kafka.Topic, w.cfg.Kafka.Dead})
 	if err != nil {
 		return nil, err
