@@ -43,6 +43,10 @@ func (c *crewFlags) number(connections int) int {
 	return (connections + each - 1) / each
 }
 
+// maxHired bounds the processes started on one machine. With the usual limit of
+// open files they hold more connections than a machine has memory for.
+const maxHired = 32
+
 // coordinator plays a scenario through workers.
 type coordinator struct {
 	env     environment
@@ -63,6 +67,10 @@ func playWithCrew(env environment, t *target, crew *crewFlags, w *witnesses, sc 
 		}
 	}
 	n := crew.number(sc.Connections)
+	if len(crew.WorkerAt) == 0 && n > maxHired {
+		return usageError(fmt.Sprintf("%d connections want %d processes of RLIMIT_NOFILE open files each, and at most %d are started here: "+
+			"raise it (ulimit -Hn as root, or LimitNOFILE= in systemd), or use hosts of their own (--worker)", sc.Connections, n, maxHired))
+	}
 	// Ctrl-C does not end the workers: it asks them for what they have.
 	ctx, cancel := context.WithCancel(context.WithoutCancel(env.ctx))
 	defer cancel()
@@ -102,13 +110,16 @@ func (c *coordinator) hire(ctx context.Context, n int) (end func(), err error) {
 		}
 	}
 	for range n {
-		cmd, err := self(ctx, "work")
+		cmd, err := self(ctx, "work", "--tied")
 		if err != nil {
 			return end, err
 		}
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a terminal's Ctrl-C is the coordinator's
 		cmd.Env = append(os.Environ(), workerSecret+"="+c.secret)
 		out, err := cmd.StdoutPipe()
+		if err == nil {
+			_, err = cmd.StdinPipe() // closed with this process, however it ends
+		}
 		if err == nil {
 			err = cmd.Start()
 		}

@@ -48,8 +48,10 @@ func TestHostileFinds(t *testing.T) {
 		{"does as it should", "headers", nil, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			url, _ := startChat(t, wrong{also: func(s *chat, _ *chatRoom, n int) {
-				if n == 15 && c.suffer != nil {
+			once := false
+			url, _ := startChat(t, wrong{closed: func(s *chat, code uint16) {
+				if code == 1002 && c.suffer != nil && !once { // the first attacker
+					once = true
 					c.suffer(s)
 				}
 			}}, false)

@@ -38,6 +38,8 @@ type wrong struct {
 	forgets func(n int) bool
 	// unrecoverable refuses every recovery.
 	unrecoverable bool
+	// closed is told of connections' ends.
+	closed func(c *chat, code uint16)
 	// also is done after a message.
 	also func(c *chat, r *chatRoom, n int)
 }
@@ -221,7 +223,10 @@ func (c *chatClient) deliver(ms []schema.Message) {
 
 func (c *chatClient) Drained(*netpoll.Conn) {}
 func (c *chatClient) Tick(*netpoll.Conn)    {}
-func (c *chatClient) Closed(*netpoll.Conn, uint16) {
+func (c *chatClient) Closed(_ *netpoll.Conn, code uint16) {
+	if f := c.chat.wrong.closed; f != nil {
+		f(c.chat, code)
+	}
 	if r := c.room; r != nil {
 		for i, m := range r.members {
 			if m == c {

@@ -17,6 +17,7 @@ import (
 
 // workCmd is `work`: this process plays what a coordinator asks it to.
 type workCmd struct {
+	tied
 	Listen     string `help:"Address of the control channel (default ${default})." default:"127.0.0.1:0"`
 	SecretFile string `help:"File with the secret that coordinators show, 16 bytes at least; or $$LOADGEN_WORKER_SECRET." placeholder:"FILE"`
 }
@@ -50,6 +51,7 @@ func (w *workCmd) Run(env environment) error {
 	if err != nil {
 		return usageError("--listen: " + err.Error())
 	}
+	env.ctx = w.tie(env.ctx)
 	h := &hand{secret: secret, stderr: env.stderr}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /play", h.trusted(h.play))
