@@ -41,10 +41,11 @@ func benchmarkWriter(b *testing.B, rooms int) {
 		}
 		r.send(all...)
 		r.wait()
-		start := time.Now()
 		w := r.open()
+		r.until("it has joined", func() bool { return w.Stats().Stored > 0 })
+		start, first := time.Now(), w.Stats().Stored
 		r.until("all is stored", func() bool { return w.Stats().Stored == round })
-		whole += time.Since(start)
+		whole += time.Since(start) * round / time.Duration(round-first)
 		r.close(w)
 		s := w.Stats()
 		batches, stored = batches+s.Batches, stored+s.Stored
