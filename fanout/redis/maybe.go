@@ -47,7 +47,7 @@ func (m *maybes) rooms() map[string]struct{} {
 
 // lookUp finds out from the stream what became of a batch.
 func (r *Relay) lookUp(p parcel) {
-	deadline := time.Now().Add(patience)
+	deadline := time.Now().Add(r.cfg.Patience)
 	for {
 		found, err := r.ownEntries(p.sender.room)
 		if err == nil {

@@ -139,7 +139,7 @@ func (r *Relay) refuse(entries []entry) {
 func (r *Relay) retry(p parcel) {
 	var again []entry
 	for _, e := range p.entries {
-		if time.Since(e.at) < patience {
+		if time.Since(e.at) < r.cfg.Patience {
 			again = append(again, e)
 		}
 	}

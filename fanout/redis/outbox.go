@@ -70,8 +70,7 @@ const (
 	parcelEntries = 128
 	parcelBytes   = 256 << 10
 	pipelineCalls = 64
-	roomQueue     = 1024                    // messages of a room that may wait
-	patience      = 1500 * time.Millisecond // for Redis to become ready again
+	roomQueue     = 1024 // messages of a room that may wait
 	retryAfter    = 50 * time.Millisecond
 	burst         = time.Second // of a room's rate that may come at once
 )

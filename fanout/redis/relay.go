@@ -50,6 +50,7 @@ type Config struct {
 	KeepTime time.Duration // and for how long; default 60 s
 	Idle     time.Duration // after which a room is forgotten in Redis; default 24 h
 	Lease    time.Duration // how long a node that is not heard of counts as alive; default 15 s
+	Patience time.Duration // for a message that Redis does not take yet; default 1.5 s
 	Sweep    time.Duration // between two looks at rooms in use; default 10 s
 
 	Isolation time.Duration // after which a node without Redis does without clients; default 30 s
@@ -107,7 +108,7 @@ func New(cfg Config) *Relay {
 	for _, d := range []struct {
 		value *time.Duration
 		def   time.Duration
-	}{{&cfg.KeepTime, time.Minute}, {&cfg.Idle, 24 * time.Hour}, {&cfg.Lease, 15 * time.Second}, {&cfg.Sweep, 10 * time.Second}, {&cfg.Isolation, 30 * time.Second}} {
+	}{{&cfg.KeepTime, time.Minute}, {&cfg.Idle, 24 * time.Hour}, {&cfg.Lease, 15 * time.Second}, {&cfg.Sweep, 10 * time.Second}, {&cfg.Patience, 1500 * time.Millisecond}, {&cfg.Isolation, 30 * time.Second}} {
 		if *d.value <= 0 {
 			*d.value = d.def
 		}

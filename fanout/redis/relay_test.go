@@ -55,6 +55,7 @@ func TestTwoNodesShareARoom(t *testing.T) {
 // Many publishers on several nodes, and members that see one order.
 func TestOneOrder(t *testing.T) {
 	w := newWorld(t, "redis://"+backends.Redis(t).Addr)
+	w.cfg.Patience = 30 * time.Second // the machine may be slow: nothing is refused for that here
 	nodes := []*node{w.node(), w.node(), w.node()}
 	const rooms, each = 5, 300
 	var listeners []*listener
@@ -104,7 +105,7 @@ func TestOneOrder(t *testing.T) {
 		w.checkLinks(room)
 		for _, l := range listeners {
 			if l.room == room {
-				w.eventually("all messages are there", func() bool { return len(l.data()) >= len(want) })
+				w.eventually("all messages are there", func() bool { return len(l.data()) >= len(want) }, l)
 				if !slices.Equal(l.data(), want) || l.resets > 0 {
 					t.Errorf("a member of %s has another order than the store, or %d resets", room, l.resets)
 				}

@@ -347,14 +347,17 @@ func message(room, data string) *schema.Message {
 	return &schema.Message{Room: room, User: "alice", Client: "c1", Data: []byte(data)}
 }
 
-// eventually waits until a condition holds.
-func (w *world) eventually(what string, ok func() bool) {
+// eventually waits until a condition holds, and else says where members stand.
+func (w *world) eventually(what string, ok func() bool, members ...*listener) {
 	w.t.Helper()
 	for range 1500 {
 		if ok() {
 			return
 		}
 		time.Sleep(10 * time.Millisecond)
+	}
+	for _, l := range members {
+		l.describe()
 	}
 	w.t.Fatalf("after 15 s not so: %s", what)
 }
