@@ -52,17 +52,23 @@ func (h *History) After(ctx context.Context, room string, after, upTo uint64, li
 	if len(list) == 0 {
 		return h.store.After(ctx, room, after, upTo, limit, maxBytes)
 	}
-	// What lies before the stream comes from the store; the next page goes on
-	// behind it.
+	// What lies before the stream comes from the store.
 	border := list[0].Prev
 	if err := h.bridge(ctx, room, border); err != nil {
 		return nil, err
 	}
 	older, err := h.store.After(ctx, room, after, border, limit, maxBytes)
-	if err != nil || len(older) > 0 {
-		return older, err
+	if n := len(older); err != nil || n == limit || n > 0 && older[n-1].Offset != border {
+		return older, err // there may be more of them
 	}
-	return list, nil
+	for _, m := range older {
+		maxBytes -= m.Size()
+	}
+	list = list[:min(len(list), limit-len(older))]
+	if list, _ = fit(list, maxBytes); len(older) > 0 && maxBytes <= 0 {
+		return older, nil
+	}
+	return append(older, list...), nil
 }
 
 // streamAfter reads the stream. covered says that nothing is missing before

@@ -90,6 +90,8 @@ func TestHistory(t *testing.T) {
 	if page, err := h.After(ctx, "lobby", at(200), 0, 1000, 3*all[0].Size()); err != nil || len(page) > 4 || len(page) < 2 {
 		t.Errorf("a page bounded by bytes has %d messages, %v", len(page), err)
 	}
+	page, err := h.After(ctx, "lobby", at(139), 0, 50, 1<<20)
+	same("a page across the border", page, all[140:190], err)
 	_, before := h.Asked()
 	for range 50 {
 		page, err := h.After(ctx, "lobby", at(200), at(249), 1000, 1<<20)

@@ -191,6 +191,33 @@ func TestGapIsFilled(t *testing.T) {
 	}
 }
 
+// A gap at the very beginning: a node has an empty room, and misses the first
+// messages.
+func TestGapFromTheBeginning(t *testing.T) {
+	w := newWorld(t, "redis://"+backends.Redis(t).Addr)
+	a, b := w.node(), w.node()
+	l := b.listen("lobby")
+	link := b.relay.feeds.byChannel(b.relay.keys.state("lobby"))
+	b.relay.feeds.mu.Lock()
+	delete(b.relay.feeds.links, link.channel)
+	b.relay.feeds.mu.Unlock()
+	var want []string
+	for i := range 300 {
+		if err := a.publish(message("lobby", fmt.Sprint(i))); err != nil {
+			t.Fatal(err)
+		}
+		want = append(want, fmt.Sprint(i))
+	}
+	b.relay.feeds.mu.Lock()
+	b.relay.feeds.links[link.channel] = link
+	b.relay.feeds.mu.Unlock()
+	link.sync()
+	w.eventually("all are there", func() bool { return len(l.data()) == len(want) }, l)
+	if !slices.Equal(l.data(), want) || l.resets > 0 {
+		t.Errorf("%d messages, %d resets", len(l.data()), l.resets)
+	}
+}
+
 // FLUSHALL: nothing goes silently. Members are told to load anew, offsets go
 // on rising, and no two messages share one.
 func TestFlushAll(t *testing.T) {

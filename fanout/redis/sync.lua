@@ -34,7 +34,7 @@ if lost then
 end
 
 local entries
-if known > 0 and epoch == ARGV[2] then
+if epoch == ARGV[2] then
   entries = redis.call('XRANGE', KEYS[2], ARGV[1], '+', 'COUNT', ARGV[5])
 else
   entries = redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', ARGV[5])
