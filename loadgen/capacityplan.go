@@ -87,20 +87,10 @@ func (e *evidence) take(file string) error {
 	}
 	if s != nil && m != nil && s.MeasuredCPU > 0 && m.DeliveredRate > 0 {
 		e.samples = append(e.samples, capacity.Sample{CPU: s.MeasuredCPU, Messages: m.AckedRate * m.Seconds, Deliveries: m.DeliveredRate * m.Seconds})
-		e.Overhead = max(e.Overhead, m.BytesRate/m.DeliveredRate-payloadOf(&r))
+		e.Overhead = max(e.Overhead, m.BytesRate/m.DeliveredRate-m.Payload)
 		e.say("%s: %.2f CPU seconds for %.0f messages and %.0f deliveries", file, s.MeasuredCPU, m.AckedRate*m.Seconds, m.DeliveredRate*m.Seconds)
 	}
 	return nil
-}
-
-// payloadOf is the size of a report's messages, as far as its flags tell.
-func payloadOf(r *report) float64 {
-	if flags, ok := r.Setup.(map[string]any); ok {
-		if v, ok := flags["payload"].(float64); ok {
-			return v
-		}
-	}
-	return 200
 }
 
 // Run is kong's entry.

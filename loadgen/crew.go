@@ -171,7 +171,7 @@ func (o *outcome) requantile() {
 }
 
 func (m *messages) add(o *messages) {
-	m.Seconds = max(m.Seconds, o.Seconds)
+	m.Seconds, m.Payload = max(m.Seconds, o.Seconds), max(m.Payload, o.Payload)
 	m.SentRate += o.SentRate
 	m.AckedRate += o.AckedRate
 	m.DeliveredRate += o.DeliveredRate

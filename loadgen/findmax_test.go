@@ -106,7 +106,7 @@ func TestPlanCommand(t *testing.T) {
 		t.Fatal(err)
 	}
 	run := func(name string, acked, delivered, cpu float64) string {
-		r := report{Run: "x", Server: &server{MeasuredCPU: cpu}, Messages: &messages{Seconds: 10, AckedRate: acked, DeliveredRate: delivered, BytesRate: delivered * 320}}
+		r := report{Run: "x", Server: &server{MeasuredCPU: cpu}, Messages: &messages{Seconds: 10, AckedRate: acked, DeliveredRate: delivered, BytesRate: delivered * 320, Payload: 200}}
 		file := t.TempDir() + "/" + name
 		if err := r.save(file); err != nil {
 			t.Fatal(err)

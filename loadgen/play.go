@@ -278,6 +278,7 @@ func (p *player) sum(from, to *snapshot) {
 	p.report.Phases = p.phases
 	p.times = &p.all
 	p.report.Messages = newMessages(from, to, &p.all)
+	p.report.Messages.Payload = float64(p.sc.Payload.Least+p.sc.Payload.Most) / 2
 }
 
 // begin starts a phase's action and returns what waits for it.

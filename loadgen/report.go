@@ -83,6 +83,7 @@ type messages struct {
 	AckedRate       float64   `json:"acked_per_s"`
 	DeliveredRate   float64   `json:"delivered_per_s"`
 	BytesRate       float64   `json:"received_bytes_per_s"`
+	Payload         float64   `json:"payload_bytes,omitempty"` // of a message's data, on average
 	Unsent          uint64    `json:"unsent"`
 	Late            uint64    `json:"sent_late"`
 	Ack             quantiles `json:"ack"`
