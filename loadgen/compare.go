@@ -223,8 +223,8 @@ func (c *compareCmd) wholes(t table, reports []*report) {
 		switch {
 		case r.Density != nil:
 			return fmt.Sprintf("%.0f bytes", r.Density.BytesPerConn)
-		case r.Server == nil || r.Connections.Joined == 0:
-			return "-"
+		case r.Server == nil || r.Connections.Joined == 0 || r.Server.RSSAnon <= r.Server.RSSAnonBefore:
+			return "-" // or it had more before than it needs
 		}
 		return fmt.Sprintf("%.0f bytes, traffic included", float64(r.Server.RSSAnon-r.Server.RSSAnonBefore)/float64(r.Connections.Joined))
 	})
