@@ -70,9 +70,14 @@ const (
 	parcelEntries = 128
 	parcelBytes   = 256 << 10
 	pipelineCalls = 64
-	roomQueue     = 1024 // messages of a room that may wait
-	retryAfter    = 50 * time.Millisecond
-	burst         = time.Second // of a room's rate that may come at once
+
+	// A pipeline of 4,096 messages made Redis answer after more than a second,
+	// where one of half that took some milliseconds.
+	pipelineEntries = 1024
+	pipelineBytes   = 1 << 20
+	roomQueue       = 1024 // messages of a room that may wait
+	retryAfter      = 50 * time.Millisecond
+	burst           = time.Second // of a room's rate that may come at once
 )
 
 func newOutbox(rate int) *outbox {
@@ -131,28 +136,37 @@ func (o *outbox) take() (parcels []parcel) {
 		}
 		o.more.Wait()
 	}
-	n := min(len(o.ready), pipelineCalls)
-	for _, s := range o.ready[:n] {
-		s.underWay = true
-		bytes, i := 0, 0
-		for i < len(s.queue) && i < parcelEntries && (i == 0 || bytes < parcelBytes) {
-			bytes += s.queue[i].message.Size()
-			i++
-		}
-		p := parcel{sender: s, entries: slices.Clone(s.queue[:i]), floor: s.floor, highest: s.highest}
-		if s.queue = s.queue[i:]; len(s.queue) == 0 {
-			s.queue = nil
-		}
-		if len(s.open) > 0 {
-			p.oldest = s.open[0]
-		}
+	n, messages, total := 0, 0, 0
+	for n < len(o.ready) && n < pipelineCalls && messages < pipelineEntries && total < pipelineBytes {
+		p, bytes := o.parcel(o.ready[n])
 		parcels = append(parcels, p)
+		messages, total = messages+len(p.entries), total+bytes
+		n++
 	}
 	clear(o.ready[:n])
 	if o.ready = o.ready[n:]; len(o.ready) == 0 {
 		o.ready = nil
 	}
 	return parcels
+}
+
+// parcel takes a room's next batch, and says how large it is. Called with mu
+// held.
+func (o *outbox) parcel(s *sender) (p parcel, bytes int) {
+	s.underWay = true
+	i := 0
+	for i < len(s.queue) && i < parcelEntries && (i == 0 || bytes < parcelBytes) {
+		bytes += s.queue[i].message.Size()
+		i++
+	}
+	p = parcel{sender: s, entries: slices.Clone(s.queue[:i]), floor: s.floor, highest: s.highest}
+	if s.queue = s.queue[i:]; len(s.queue) == 0 {
+		s.queue = nil
+	}
+	if len(s.open) > 0 {
+		p.oldest = s.open[0]
+	}
+	return p, bytes
 }
 
 // finish lets the room's next batch go. The entries of this one have been
