@@ -69,6 +69,10 @@ func (w *world) named(name string) (*node, *self) {
 
 // crash ends a node so that nobody hears of it: what it has in Redis stays.
 func (n *node) crash() {
+	g := &n.relay.registry
+	g.telling.Lock()
+	g.ended = true // it takes no leave
+	g.telling.Unlock()
 	n.relay.client.Close()
 	n.close()
 }

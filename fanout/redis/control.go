@@ -258,7 +258,11 @@ func (r *Relay) give(ctx context.Context, order []byte) (position, error) {
 // behind lists the nodes that may have clients and have not come to a position,
 // by name.
 func (r *Relay) behind(s standings, at position) (names []string) {
-	for boot, name := range r.registry.names(r.linger()) {
+	nodes := r.registry.names(r.linger())
+	if _, known := nodes[r.boot]; !known && r.served.self.Load() != nil {
+		nodes[r.boot] = "this node" // which has not told of itself yet
+	}
+	for boot, name := range nodes {
 		if s.applied[boot].before(at) {
 			names = append(names, name)
 		}

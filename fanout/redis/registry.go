@@ -59,6 +59,7 @@ func (s *served) end() {
 		(*stop)()
 	}
 	s.wg.Wait()
+	s.self.Store(nil)
 }
 
 // registry is who the cluster's nodes are. One hash in Redis has a record of
