@@ -74,6 +74,7 @@ func TestChaos(t *testing.T) {
 	c.settle()
 	stop()
 	c.wg.Wait()
+	c.rescue()
 	c.check()
 }
 
@@ -175,6 +176,15 @@ func (c *chaos) settle() {
 		})
 	}
 	time.Sleep(3 * c.w.cfg.Sweep)
+}
+
+// rescue waits while something that members saw is not stored: of nodes that
+// died others produce it, when their leases have ended.
+func (c *chaos) rescue() {
+	left := func(l *listener) bool { return !c.w.hasAll(l.room, l.offsets()) }
+	for end := time.Now().Add(15 * time.Second); slices.ContainsFunc(c.listeners, left) && time.Now().Before(end); {
+		time.Sleep(10 * time.Millisecond)
+	}
 }
 
 // check is the promise.

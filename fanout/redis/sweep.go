@@ -75,7 +75,7 @@ func (r *Relay) beat() bool {
 
 // sweepAll looks at rooms that were published to lately: the last payload of
 // a burst, when it is lost, has no next one that shows it. It also finds what
-// dead nodes have left.
+// dead nodes have left, so it looks for longer than their leases last.
 func (r *Relay) sweepAll() {
 	tick := time.NewTicker(r.cfg.Sweep)
 	defer tick.Stop()
@@ -85,7 +85,7 @@ func (r *Relay) sweepAll() {
 			return
 		case <-tick.C:
 		}
-		since := time.Now().Add(-3 * r.cfg.Sweep).Unix()
+		since := time.Now().Add(-r.cfg.Lease - 2*r.cfg.Sweep).Unix()
 		for _, l := range r.feeds.all() {
 			l.mu.Lock()
 			if l.used >= since {

@@ -93,6 +93,18 @@ func (w *world) stored(room string) (list []*schema.Message) {
 	return list
 }
 
+// hasAll reports whether a room's rows have these offsets.
+func (w *world) hasAll(room string, offsets []uint64) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, o := range offsets {
+		if w.rows[room][o] == nil {
+			return false
+		}
+	}
+	return true
+}
+
 var errStoreDown = errors.New("the store is down")
 
 func (w *world) ask() error {
@@ -372,6 +384,16 @@ func (w *world) checkLinks(room string) {
 		}
 		prev = m.Offset
 	}
+}
+
+// offsets are those of all that the listener got.
+func (l *listener) offsets() (list []uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, p := range l.pubs {
+		list = append(list, p.Offset)
+	}
+	return list
 }
 
 // position is the last offset that the member knows of.
