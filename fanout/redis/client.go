@@ -58,6 +58,10 @@ func (c *ClientConfig) options() (o rueidis.ClientOption, err error) {
 		}
 	}
 	o.DisableCache = true // 128 MB a connection, and nothing here is read twice
+	// A read that rueidis tries again gives its command back for reuse while the
+	// broken connection's writer may still be at it (v1.0.79). All here try again
+	// themselves, or say that Redis is away.
+	o.DisableRetry = true
 	o.ConnWriteTimeout = silence
 	o.Dialer.Timeout = 2 * time.Second
 	o.Dialer.KeepAlive = time.Second
