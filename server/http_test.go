@@ -222,6 +222,8 @@ func TestCommandLine(t *testing.T) {
 		{"negative drain", []string{"--drain=-5s"}, "", 2, "--drain"},
 		{"sync", []string{"--sync=perhaps"}, "", 2, "perhaps"},
 		{"debug address for everybody", []string{"--debug-addr=0.0.0.0:1"}, "", 2, "--debug-addr"},
+		{"insecure for everybody", []string{"--insecure", "--addr=0.0.0.0:1"}, "", 2, "--insecure"},
+		{"insecure for a name", []string{"--insecure", "--addr=chat.example.org:1"}, "", 2, "--insecure"},
 		{"log level", []string{"--log-level=loud"}, "", 2, "--log-level"},
 		{"environment", nil, "HUBBUB_LOOPS=-3", 2, "--loops"},
 		{"help", []string{"serve", "--help"}, "", 0, "--max-size"},

@@ -58,6 +58,7 @@ type Node struct {
 // NewNode opens the store, binds the address and wires the parts. On an error
 // nothing stays open.
 func NewNode(cfg serveCmd, log *zap.Logger) (_ *Node, err error) {
+	cfg = cfg.lifted()
 	n := &Node{cfg: cfg, log: log, failed: make(chan error, 2)}
 	defer func() {
 		if err != nil {
@@ -75,7 +76,7 @@ func NewNode(cfg serveCmd, log *zap.Logger) (_ *Node, err error) {
 	if n.delivery, err = n.newDelivery(); err != nil {
 		return nil, err
 	}
-	if n.keys, err = auth.NewKeys(auth.KeysConfig{Specs: cfg.TokenKeys, JWKS: cfg.JWKS, Log: log}); err != nil {
+	if n.keys, err = auth.NewKeys(auth.KeysConfig{Specs: cfg.TokenKeys, JWKS: cfg.JWKS, WeakSecrets: cfg.Insecure, Log: log}); err != nil {
 		return nil, err
 	}
 	ec, err := n.engineConfig()
@@ -122,7 +123,7 @@ func (n *Node) sessionsConfig() (c sessions.Config, err error) {
 		c.Presence = cl.relay
 	}
 	if !n.keys.Empty() {
-		c.Guests = false
+		c.Guests = cfg.Guests && cfg.Insecure
 		c.Tokens = auth.NewVerifier(auth.VerifierConfig{Keys: n.keys, Issuer: cfg.TokenIssuer, Audience: cfg.TokenAudience})
 	}
 	if n.policy, err = cfg.policy(); err != nil {
@@ -252,6 +253,9 @@ func (n *Node) Start() {
 		n.wg.Go(func() { n.refreshBlocked(ctx) }) // stopped by cancel
 	}
 	n.ready.Store(true)
+	if n.cfg.Insecure {
+		n.log.Warn("--insecure: everybody may do everything, and nothing is limited")
+	}
 	n.log.Info("serving", zap.Stringer("addr", n.engine.Addr()), zap.String("version", version),
 		zap.Int("loops", len(n.engine.Loops())), zap.Int("max_connections", n.maxConns()), zap.Stringer("sync", n.cfg.Sync))
 }
