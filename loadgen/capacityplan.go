@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"text/tabwriter"
 
 	"github.com/hubbub-chat/hubbub/loadgen/capacity"
 )
@@ -62,13 +61,9 @@ func (e *evidence) say(format string, args ...any) {
 
 // take reads one report.
 func (e *evidence) take(file string) error {
-	text, err := os.ReadFile(file)
+	r, err := load(file)
 	if err != nil {
 		return usageError(err.Error())
-	}
-	var r report
-	if err := json.Unmarshal(text, &r); err != nil || r.Run == "" {
-		return usageError(file + " is not a report of loadgen --json")
 	}
 	if len(r.Invalid) > 0 {
 		e.say("%s: its figures are INVALID (%s)", file, r.Invalid[0])
@@ -114,8 +109,8 @@ func (c *planCmd) Run(env environment) error {
 	target := c.target()
 	target.Base = max(e.base, 30e6)
 	p := capacity.Make(target, e.Cost)
-	t := table{tabwriter.NewWriter(env.stdout, 0, 0, 2, ' ', 0)}
-	t.plan(c, &e, &p)
+	t := newTable(env.stdout)
+	c.write(t, &e, &p)
 	if c.JSON != "" {
 		b, err := json.MarshalIndent(map[string]any{"target": target, "cost": e.Cost, "plan": p}, "", "  ")
 		if err == nil {
@@ -125,10 +120,10 @@ func (c *planCmd) Run(env environment) error {
 			return err
 		}
 	}
-	return t.w.Flush()
+	return t.Flush()
 }
 
-func (t table) plan(c *planCmd, e *evidence, p *capacity.Plan) {
+func (c *planCmd) write(t table, e *evidence, p *capacity.Plan) {
 	for i, line := range e.lines {
 		name := ""
 		if i == 0 {

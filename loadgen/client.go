@@ -185,7 +185,7 @@ func (c *client) subscribed(s *protocol.SubscribeResult, now int64) {
 func (c *client) begin(offset uint64) {
 	c.worker.rec.Joined++
 	if !c.decodes {
-		c.reader.next, _ = c.part.room.end()
+		c.part.room.counter(&c.reader)
 		return
 	}
 	c.offset = offset
@@ -205,7 +205,7 @@ func (c *client) publication(channel, data []byte, offset uint64, now int64) {
 	w := c.worker
 	w.rec.Delivered++
 	if !c.decodes {
-		c.reader.next++
+		c.reader.count(1)
 		return
 	}
 	p, ok := parsePayload(data, w.fleet.run, w.fleet.payload)
@@ -242,11 +242,7 @@ func (c *client) missing() (missing, surplus uint64) {
 	if c.decodes {
 		return c.part.missing(&c.reader), 0
 	}
-	end, unseen := c.part.room.end()
-	if c.reader.next > end {
-		return unseen, c.reader.next - end
-	}
-	return end - c.reader.next + unseen, 0
+	return c.part.room.counted(&c.reader)
 }
 
 // Drained implements netpoll.Handler; Queued is asked where it matters.

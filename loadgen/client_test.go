@@ -25,8 +25,7 @@ type receiver struct {
 
 func newReceiver(decodes bool) *receiver {
 	f := &fleet{clock: newClock(), run: "0123abcd", dialect: jsonDialect{}, payload: exactly(200), rooms: newRooms("room-", 1, false)}
-	f.rooms[0].ledger.states = make([]uint8, 0, 1<<20)
-	w := &worker{fleet: f, rec: newRecorder(), parts: map[int]*part{0: {room: &f.rooms[0]}}}
+	w := &worker{fleet: f, rec: newRecorder(), parts: map[int]*part{0: {Part: Part{room: &f.rooms[0]}}}}
 	r := &receiver{clients: make([]client, 100)}
 	for i := range r.clients {
 		c := &r.clients[i]

@@ -1,13 +1,8 @@
 package main
 
 import (
-	"encoding/json"
-	"fmt"
-	"math"
-	"os"
 	"path/filepath"
 	"strings"
-	"text/tabwriter"
 )
 
 // compareCmd is `compare`: reports side by side.
@@ -16,217 +11,22 @@ type compareCmd struct {
 	MaxP99  float64  `name:"max-p99" help:"Exit code 1 when a report's delivery p99 is certainly above so many times the first's; 0: never (default ${default})." default:"0"`
 }
 
-// interval is a mean over the seconds of a run, and how far it may be off: 95
-// in 100 such intervals have the true mean in them. Seconds next to each other
-// are alike, which makes the plain formula too sure of itself; so the means
-// of blocks of seconds are taken for the sample.
-type interval struct{ mean, off float64 }
-
-const (
-	mostBlocks  = 10
-	leastBlocks = 3
-)
-
-// student is the 97.5 % quantile of Student's t for 2 to 9 degrees of freedom.
-var student = []float64{2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
-
-func newInterval(values []float64) interval {
-	n := min(len(values), mostBlocks)
-	if n == 0 {
-		return interval{math.NaN(), math.Inf(1)}
-	}
-	means := make([]float64, n)
-	var sum float64
-	for i := range means {
-		block := values[i*len(values)/n : (i+1)*len(values)/n]
-		for _, v := range block {
-			means[i] += v / float64(len(block))
-		}
-		sum += means[i]
-	}
-	iv := interval{mean: sum / float64(n), off: math.Inf(1)}
-	if n >= leastBlocks {
-		var square float64
-		for _, m := range means {
-			square += (m - iv.mean) * (m - iv.mean)
-		}
-		iv.off = student[n-1] * math.Sqrt(square/float64(n-1)/float64(n))
-	}
-	return iv
-}
-
-// against says how iv stands to a first one.
-func (iv interval) against(first interval) string {
-	if math.IsNaN(iv.mean) || math.IsNaN(first.mean) || first.mean == 0 {
-		return ""
-	}
-	change := fmt.Sprintf("%+.1f%%", (iv.mean/first.mean-1)*100)
-	if math.Abs(iv.mean-first.mean) <= math.Hypot(iv.off, first.off) {
-		return change + ", no difference shown"
-	}
-	return change
-}
-
-// quantity is one line of a comparison, taken from every second that counts.
-type quantity struct {
-	name string
-	of   func(*second) float64
-	text func(float64) string
-}
-
-func plain1(v float64) string { return fmt.Sprintf("%.1f", v) }
-func plain0(v float64) string { return fmt.Sprintf("%.0f", v) }
-
-var quantities = []quantity{
-	{"sent/s", sent, plain1},
-	{"acknowledged/s", acked, plain1},
-	{"deliveries/s", delivered, plain0},
-	{"delivery p50", p50, short},
-	{"delivery p99", p99, short},
-	{"server CPU %", serverCPU, plain1},
-	{"tool CPU %", toolCPU, plain1},
-}
-
-// seconds are the values of those seconds in which something was delivered, or
-// of all where nothing ever was; the first and the last of them are left out,
-// for they are cut off.
-func (q *quantity) seconds(r *report) (values []float64) {
-	idle := true
-	for i := range r.Timeline {
-		idle = idle && r.Timeline[i].Delivered == 0
-	}
-	for i := range r.Timeline {
-		s := &r.Timeline[i]
-		if v := q.of(s); (idle || s.Delivered > 0) && !math.IsNaN(v) && r.measures(s.Phase) {
-			values = append(values, v)
-		}
-	}
-	if len(values) > 4 {
-		values = values[1 : len(values)-1]
-	}
-	return values
-}
-
-// measures reports whether a phase counts.
-func (r *report) measures(name string) bool {
-	for i := range r.Phases {
-		if r.Phases[i].Name == name {
-			return r.Phases[i].Measured
-		}
-	}
-	return len(r.Phases) == 0
-}
-
 // Run is kong's entry.
 func (c *compareCmd) Run(env environment) error {
 	if len(c.Reports) < 2 {
 		return usageError("compare wants two reports at least")
 	}
-	reports := make([]*report, len(c.Reports))
+	names, reports := make([]string, len(c.Reports)), make([]*report, len(c.Reports))
 	for i, file := range c.Reports {
-		text, err := os.ReadFile(file)
-		if err != nil {
+		var err error
+		if reports[i], err = load(file); err != nil {
 			return usageError(err.Error())
 		}
-		reports[i] = new(report)
-		if err := json.Unmarshal(text, reports[i]); err != nil || reports[i].Run == "" {
-			return usageError(file + " is not a report of loadgen --json")
-		}
+		names[i] = strings.TrimSuffix(filepath.Base(file), ".json")
 	}
-	t := table{tabwriter.NewWriter(env.stdout, 0, 0, 2, ' ', 0)}
-	c.head(t, reports)
-	worse := false
-	for i := range quantities {
-		q := &quantities[i]
-		cells := []string{q.name}
-		var first interval
-		for k, r := range reports {
-			iv := newInterval(q.seconds(r))
-			cell := "-"
-			if !math.IsNaN(iv.mean) {
-				cell = q.text(iv.mean)
-				if !math.IsInf(iv.off, 0) {
-					cell += " ± " + q.text(iv.off)
-				}
-			}
-			if k == 0 {
-				first = iv
-			} else if how := iv.against(first); how != "" {
-				cell += " (" + how + ")"
-			}
-			if k > 0 && q.name == "delivery p99" && c.MaxP99 > 0 && iv.mean-iv.off > c.MaxP99*(first.mean+first.off) {
-				worse = true
-			}
-			cells = append(cells, cell)
-		}
-		fmt.Fprintln(t.w, strings.Join(cells, "\t")) // Flush has the error
+	worse, err := compare(env.stdout, names, reports, c.MaxP99)
+	if err == nil && worse {
+		err = errFaults
 	}
-	c.wholes(t, reports)
-	if err := t.w.Flush(); err != nil {
-		return err
-	}
-	if worse {
-		return errFaults
-	}
-	return nil
-}
-
-func (c *compareCmd) head(t table, reports []*report) {
-	var names, scenarios []string
-	for i, r := range reports {
-		names = append(names, strings.TrimSuffix(filepath.Base(c.Reports[i]), ".json"))
-		scenarios = append(scenarios, r.Scenario)
-	}
-	fmt.Fprintf(t.w, "\t%s\nscenario\t%s\n", strings.Join(names, "\t"), strings.Join(scenarios, "\t")) // Flush has the error
-}
-
-// wholes are figures of a whole run, of which there is one each.
-func (c *compareCmd) wholes(t table, reports []*report) {
-	row := func(name string, of func(*report) string) {
-		cells := []string{name}
-		for _, r := range reports {
-			cells = append(cells, of(r))
-		}
-		fmt.Fprintln(t.w, strings.Join(cells, "\t")) // Flush has the error
-	}
-	of := func(name string, q func(*messages) quantiles) {
-		row(name, func(r *report) string {
-			if r.Messages == nil || q(r.Messages).Count == 0 {
-				return "-"
-			}
-			v := q(r.Messages)
-			return fmt.Sprintf("%s / %s / %s / %s", short(v.P50), short(v.P99), short(v.P999), short(v.Max))
-		})
-	}
-	of("delivery, whole run: p50/p99/p99.9/max", func(m *messages) quantiles { return m.Delivery })
-	of("last member", func(m *messages) quantiles { return m.Last })
-	of("acknowledgement", func(m *messages) quantiles { return m.Ack })
-	row("lost, duplicated, reordered, unexpected", func(r *report) string {
-		if r.Check == nil {
-			return "-"
-		}
-		return fmt.Sprintf("%d, %d, %d, %d", r.Check.Lost, r.Check.Duplicated, r.Check.Reordered, r.Check.Unexpected)
-	})
-	row("server CPU to connect", func(r *report) string {
-		if r.Server == nil {
-			return "-"
-		}
-		return fmt.Sprintf("%.0f µs each", r.Server.PerConnect)
-	})
-	row("deliveries per server CPU second", func(r *report) string {
-		if r.Server == nil || r.Server.PerCPUSecond == 0 {
-			return "-"
-		}
-		return fmt.Sprintf("%.0f", r.Server.PerCPUSecond)
-	})
-	row("server memory (RssAnon) a connection", func(r *report) string {
-		switch {
-		case r.Density != nil:
-			return fmt.Sprintf("%.0f bytes", r.Density.BytesPerConn)
-		case r.Server == nil || r.Connections.Joined == 0 || r.Server.RSSAnon <= r.Server.RSSAnonBefore:
-			return "-" // or it had more before than it needs
-		}
-		return fmt.Sprintf("%.0f bytes, traffic included", float64(r.Server.RSSAnon-r.Server.RSSAnonBefore)/float64(r.Connections.Joined))
-	})
-	row("result", func(r *report) string { return r.verdict() })
+	return err
 }

@@ -37,21 +37,6 @@ func (s *series) curve() curve {
 	return c
 }
 
-// measured are a run's latencies, those without a value left out.
-func measured(rec *recorder, t *times) (all []series) {
-	for _, s := range []series{
-		{"tcp", rec.tcp}, {"handshake", rec.handshake}, {"connect", rec.connect}, {"subscribe", rec.subscribe},
-		{"recovery", rec.recovery}, {"away", rec.away}, {"refresh", rec.refresh},
-		{"ack", t.ack}, {"ack service", t.ackService}, {"delivery", t.delivery}, {"delivery service", t.deliveryService},
-		{"last member", t.last}, {"recovered", t.recovered}, {"send error", t.sendError}, {"tool lag", rec.lag},
-	} {
-		if s.h.TotalCount() > 0 {
-			all = append(all, s)
-		}
-	}
-	return all
-}
-
 // saveHgrm writes each latency in the text form of HdrHistogram's plotter, in
 // milliseconds.
 func saveHgrm(dir string, all []series) error {

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"io"
 	"net/http"
 	"slices"
@@ -20,25 +19,6 @@ type densityCmd struct {
 	Members    int           `help:"Members of a room (default ${default})." default:"100" json:"members"`
 	Settle     time.Duration `help:"Wait after each step before memory is read (default ${default})." default:"3s" json:"settle_ns"`
 	MetricsURL string        `help:"Prometheus address of the server, for its Go heap in use." placeholder:"URL" name:"metrics-url" json:"metrics_url,omitempty"`
-}
-
-// densityPart is the density scenario's part of a report.
-type densityPart struct {
-	Steps         []densityStep `json:"steps"`           // the first is before any connection
-	BytesPerConn  float64       `json:"bytes_per_conn"`  // slope of RssAnon over all steps but the first
-	HeapBytes     float64       `json:"heap_bytes"`      // the same of the server's Go heap, when metrics were asked for
-	SlabBytes     float64       `json:"slab_bytes"`      // the same of the kernel's slabs: of both ends, when both are here
-	OwnBytes      float64       `json:"own_bytes"`       // the same of this tool
-	CPUPerConnect float64       `json:"cpu_us_per_conn"` // of the server
-}
-
-type densityStep struct {
-	Conns   int     `json:"conns"`
-	RSSAnon int64   `json:"rss_anon_bytes"`
-	Heap    int64   `json:"heap_bytes,omitempty"` // in use, when metrics were asked for
-	Slab    int64   `json:"kernel_slab_bytes"`    // of the whole machine: sockets of both ends, when both are here
-	Own     int64   `json:"own_rss_anon_bytes"`
-	PerConn float64 `json:"bytes_per_conn"` // since the step before
 }
 
 func (d *densityCmd) check() error {
@@ -123,47 +103,4 @@ func goHeap(ctx context.Context, address string) int64 {
 		}
 	}
 	return 0
-}
-
-// sum draws the line through the steps. The first, without connections, is
-// left out where there are enough others: it would add to the slope what a
-// server allocates once.
-func (d *densityPart) sum() {
-	steps := d.Steps
-	if len(steps) > 2 {
-		steps = steps[1:]
-	}
-	d.BytesPerConn = slope(steps, func(s *densityStep) int64 { return s.RSSAnon })
-	d.HeapBytes = slope(steps, func(s *densityStep) int64 { return s.Heap })
-	d.SlabBytes = slope(steps, func(s *densityStep) int64 { return s.Slab })
-	d.OwnBytes = slope(steps, func(s *densityStep) int64 { return s.Own })
-}
-
-// slope is that of the least-squares line through the steps.
-func slope(steps []densityStep, of func(*densityStep) int64) float64 {
-	var n, sx, sy, sxx, sxy float64
-	for i := range steps {
-		x, y := float64(steps[i].Conns), float64(of(&steps[i]))
-		n, sx, sy, sxx, sxy = n+1, sx+x, sy+y, sxx+x*x, sxy+x*y
-	}
-	if d := n*sxx - sx*sx; d != 0 {
-		return (n*sxy - sx*sy) / d
-	}
-	return 0
-}
-
-func (t table) density(d *densityPart) {
-	fmt.Fprintf(t.w, "connections\tRssAnon\tbytes each\tGo heap\tkernel slab\tthis tool\n")
-	for _, s := range d.Steps {
-		each, heap := "", ""
-		if s.Conns > 0 {
-			each = fmt.Sprintf("%.0f", s.PerConn)
-		}
-		if s.Heap > 0 {
-			heap = mib(s.Heap)
-		}
-		fmt.Fprintf(t.w, "%d\t%s\t%s\t%s\t%s\t%s\n", s.Conns, mib(s.RSSAnon), each, heap, mib(s.Slab), mib(s.Own))
-	}
-	_ = t.w.Flush()
-	t.row("density", fmt.Sprintf("%.0f bytes a connection (slope of RssAnon); this tool %.0f, the kernel's slabs %.0f for both ends", d.BytesPerConn, d.OwnBytes, d.SlabBytes))
 }

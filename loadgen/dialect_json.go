@@ -33,7 +33,8 @@ func (jsonDialect) subscribe(c *client) {
 // appendSubscribe appends the command; of a member that comes back it asks for
 // what it missed.
 func appendSubscribe(b []byte, c *client) []byte {
-	b = append(append(b, `{"id":2,"subscribe":{"channel":`...), c.part.room.quoted...)
+	b = append(append(b, `{"id":2,"subscribe":{"channel":"`...), c.part.room.name...)
+	b = append(b, '"')
 	if c.member {
 		b = append(b, `,"recover":true,"epoch":`...)
 		b = append(append(append(b, '"'), c.epoch...), `","offset":`...)
@@ -53,7 +54,7 @@ func (jsonDialect) read(c *client, binary bool, frame []byte, now int64) {
 		// did, the counts at the end would not agree.
 		n := uint64(1 + bytes.Count(bytes.TrimSuffix(frame, []byte{'\n'}), []byte{'\n'}))
 		rec.Delivered += n
-		c.reader.next += n
+		c.reader.count(n)
 		return
 	}
 	for len(frame) > 0 {
@@ -95,8 +96,8 @@ func (jsonDialect) publish(c *client, id uint32, p payload) {
 	w := c.worker
 	b := append(w.scratch[:0], `{"id":`...)
 	b = cfjson.AppendUint(b, uint64(id))
-	b = append(append(b, `,"publish":{"channel":`...), c.part.room.quoted...)
-	b = append(b, `,"data":`...)
+	b = append(append(b, `,"publish":{"channel":"`...), c.part.room.name...)
+	b = append(b, `","data":`...)
 	b = p.append(b, w.fleet.run, w.fleet.payload.of(p.publisher, p.n))
 	w.scratch = append(b, "}}"...)
 	c.conn.Reply(false, w.scratch)

@@ -23,7 +23,7 @@ func (plainDialect) read(c *client, _ bool, frame []byte, now int64) {
 	room := c.part.room
 	if !c.decodes {
 		w.rec.Delivered++
-		c.reader.next++
+		c.reader.count(1)
 		return
 	}
 	p, ok := parsePayload(frame, w.fleet.run, w.fleet.payload)
@@ -48,25 +48,3 @@ func (plainDialect) publish(c *client, _ uint32, p payload) {
 	w.scratch = p.append(w.scratch[:0], w.fleet.run, w.fleet.payload.of(p.publisher, p.n))
 	c.conn.Reply(false, w.scratch)
 }
-
-// offsetOf is the offset that a message got from who saw it first.
-func (m *room) offsetOf(id uint64) uint64 {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if offset, ok := m.given[id]; ok {
-		return offset
-	}
-	if m.given == nil || len(m.given) > maxGiven {
-		m.older, m.given = m.given, map[uint64]uint64{}
-	}
-	if offset, ok := m.older[id]; ok {
-		return offset
-	}
-	m.lastGiven++
-	m.given[id] = m.lastGiven
-	return m.lastGiven
-}
-
-// maxGiven is how many offsets are remembered, twice over: a copy of a message
-// that is older counts as lost to whom it came late.
-const maxGiven = 1 << 15

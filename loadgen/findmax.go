@@ -8,7 +8,6 @@ import (
 	"os"
 	"runtime"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/hubbub-chat/hubbub/loadgen/scenario"
@@ -26,29 +25,6 @@ type findMaxCmd struct {
 	Precision float64       `default:"0.1" help:"How near the answer has to be: 0.1 is one part in ten (default ${default})." json:"precision"`
 	Rest      time.Duration `default:"1s" help:"Pause between attempts (default ${default})." json:"rest_ns"`
 	Set       []string      `help:"Replace what the scenario says: a key, = and its value." placeholder:"KEY=VALUE" sep:"none" json:"set,omitempty"`
-}
-
-// findPart is the part of a report about the search.
-type findPart struct {
-	Knob     string    `json:"knob"`
-	Best     float64   `json:"best"`     // the highest that met the SLO; 0: none did
-	Failed   float64   `json:"failed"`   // the lowest that did not; 0: none failed
-	Resource string    `json:"resource"` // what gave out there
-	Attempts []attempt `json:"attempts"`
-}
-
-// attempt is one run of the search.
-type attempt struct {
-	Value     float64   `json:"value"`
-	Met       bool      `json:"met"`
-	Why       []string  `json:"why"` // the promises that were not kept
-	Resource  string    `json:"resource,omitempty"`
-	Delivered float64   `json:"delivered_per_s"`
-	Delivery  quantiles `json:"delivery"`
-	Ack       quantiles `json:"ack"`
-	CPU       float64   `json:"server_cores"`
-	ToolCPU   float64   `json:"tool_cores"`
-	RSS       int64     `json:"server_rss_bytes"`
 }
 
 func (c *findMaxCmd) check() (*scenario.SLO, []byte, error) {
@@ -112,15 +88,6 @@ func (c *findMaxCmd) Run(env environment) error {
 		err = errFaults
 	}
 	return err
-}
-
-func (p *findPart) add(a attempt) {
-	p.Attempts = append(p.Attempts, a)
-	if a.Met {
-		p.Best = max(p.Best, a.Value)
-	} else if p.Failed == 0 || a.Value < p.Failed {
-		p.Failed, p.Resource = a.Value, a.Resource
-	}
 }
 
 // next is what to try next: twice as much while nothing has failed, then the
@@ -246,40 +213,4 @@ func gaveOut(a *attempt, r *report) string {
 		return "what stands between delivery and acknowledgement (the log, or the store)"
 	}
 	return fmt.Sprintf("waiting, with CPU to spare (the server %.2f of %g cores): the store's disk, or other work on the machine", a.CPU, cores)
-}
-
-func (a *attempt) word() string {
-	if a.Met {
-		return fmt.Sprintf("met: %.0f deliveries/s, p99 %s", a.Delivered, short(a.Delivery.P99))
-	}
-	return strings.Join(a.Why, ", ")
-}
-
-func writeFind(out io.Writer, r *report) error {
-	p := r.FindMax
-	t := table{tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)}
-	fmt.Fprintf(t.w, "%s\tresult\tdeliveries/s\tdelivery p50\tp99\tack p99\tserver cores\ttool cores\tserver RSS\n", p.Knob)
-	for i := range p.Attempts {
-		a := &p.Attempts[i]
-		result := "met"
-		if !a.Met {
-			result = strings.Join(a.Why, ", ")
-		}
-		fmt.Fprintf(t.w, "%.0f\t%s\t%.0f\t%s\t%s\t%s\t%.2f\t%.2f\t%s\n", a.Value, result, a.Delivered, short(a.Delivery.P50), short(a.Delivery.P99),
-			short(a.Ack.P99), a.CPU, a.ToolCPU, mib(a.RSS))
-	}
-	fmt.Fprintln(t.w)
-	_ = t.w.Flush() // the last Flush has the error
-	switch {
-	case p.Best == 0:
-		t.row("highest", "no attempt met the SLO")
-	case p.Failed == 0:
-		t.row("highest", fmt.Sprintf("%s %.0f, where the search ended", p.Knob, p.Best))
-	default:
-		t.row("highest", fmt.Sprintf("%s %.0f met the SLO, %.0f did not", p.Knob, p.Best, p.Failed))
-	}
-	if p.Resource != "" {
-		t.row("gave out", p.Resource)
-	}
-	return t.w.Flush()
 }

@@ -194,7 +194,7 @@ func (f *fleet) recent() quantiles {
 		mu.Lock()
 		defer mu.Unlock()
 		sum.merge(w.rec.recent)
-		w.rec.recent.h.Reset()
+		w.rec.recent.reset()
 	})
 	return sum.quantiles()
 }

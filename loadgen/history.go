@@ -13,22 +13,15 @@ import (
 	"github.com/hubbub-chat/hubbub/loadgen/blocking"
 )
 
-// historyPart is what the rooms' histories had at the end, compared with what
-// was acknowledged and seen.
-type historyPart struct {
-	kept
-	Pages int       `json:"pages"`
-	Page  quantiles `json:"page"`
-}
-
 const (
 	historyReaders = 4    // at once, each with a connection
 	historyPage    = 1000 // messages asked for; a server gives what it likes
 )
 
-// read reads all rooms' histories. A store may be behind what was
+// readHistories reads all rooms' histories. A store may be behind what was
 // acknowledged: what is missing is looked for again until patience is over.
-func (h *historyPart) read(ctx context.Context, f *fleet, patience time.Duration) {
+func readHistories(ctx context.Context, f *fleet, patience time.Duration) *historyPart {
+	h := new(historyPart)
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	rooms, pages := make(chan *room), newLatency()
@@ -40,7 +33,7 @@ func (h *historyPart) read(ctx context.Context, f *fleet, patience time.Duration
 			for m := range rooms {
 				part, err := a.room(ctx, m, deadline)
 				mu.Lock()
-				h.kept.add(&part, m.name, err)
+				h.add(&part, m.name, err)
 				mu.Unlock()
 			}
 			mu.Lock()
@@ -55,6 +48,7 @@ func (h *historyPart) read(ctx context.Context, f *fleet, patience time.Duration
 	close(rooms)
 	wg.Wait()
 	h.Page = pages.quantiles()
+	return h
 }
 
 // archivist reads histories over a connection of its own.
@@ -87,7 +81,7 @@ func (a *archivist) room(ctx context.Context, m *room, deadline time.Time) (part
 
 // once reads a room from the first acknowledged message to its end.
 func (a *archivist) once(ctx context.Context, m *room) (kept, error) {
-	c := newComparison(a.fleet, m)
+	c := newComparison(a.fleet.run, a.fleet.payload, m)
 	from, some := c.from()
 	if !some {
 		return c.kept, nil
@@ -173,8 +167,4 @@ func (a *archivist) command(cmd *protocol.Command) (*protocol.Reply, error) {
 			}
 		}
 	}
-}
-
-func (t table) history(h *historyPart) {
-	t.row("history", h.kept.line(), fmt.Sprintf("(%d pages)", h.Pages))
 }

@@ -121,17 +121,3 @@ func percentiles(curves []curve) chart.Chart {
 	}
 	return c
 }
-
-func (d *densityPart) chart() chart.Chart {
-	c := chart.Chart{Title: "resident memory of the server (RssAnon) by connections", XLabel: "connections",
-		YTick: func(v float64) string { return mib(int64(v)) }}
-	l := chart.Line{Name: "RssAnon"}
-	own := chart.Line{Name: "this tool"}
-	for i := range d.Steps {
-		s := &d.Steps[i]
-		l.Points = append(l.Points, chart.Point{X: float64(s.Conns), Y: float64(s.RSSAnon)})
-		own.Points = append(own.Points, chart.Point{X: float64(s.Conns), Y: float64(s.Own)})
-	}
-	c.Lines = []chart.Line{l, own}
-	return c
-}

@@ -24,6 +24,9 @@ func (l latency) record(ns int64) {
 
 func (l latency) merge(from latency) { l.h.Merge(from.h) } // of the same bounds: drops nothing
 
+func (l latency) reset()      { l.h.Reset() }
+func (l latency) empty() bool { return l.h.TotalCount() == 0 }
+
 // quantiles is what a report says of a latency. Times are in microseconds.
 type quantiles struct {
 	Count int64   `json:"count"`

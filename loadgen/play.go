@@ -7,7 +7,6 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/hubbub-chat/hubbub/loadgen/pace"
@@ -62,15 +61,6 @@ type player struct {
 	phases []phasePart
 	rounds int // actions so far
 	db     *rows.DB
-}
-
-// phasePart is one phase's part of a report.
-type phasePart struct {
-	Name     string  `json:"name"`
-	Measured bool    `json:"measured"`
-	From     float64 `json:"rate_from"`
-	To       float64 `json:"rate_to"`
-	messages
 }
 
 // play runs a scenario and hands out its report. setup is what the report says
@@ -353,12 +343,10 @@ func (p *player) afterwards() error {
 		}
 	}
 	if w.History {
-		p.report.History = new(historyPart)
-		p.report.History.read(ctx, f, w.HistoryWait)
+		p.report.History = readHistories(ctx, f, w.HistoryWait)
 	}
 	if p.db != nil {
-		p.report.Rows = new(kept)
-		p.report.Rows.readRows(ctx, f, p.db, w.HistoryWait)
+		p.report.Rows = readRows(ctx, f, p.db, w.HistoryWait)
 	}
 	return nil
 }
@@ -378,7 +366,7 @@ func (c *scenariosCmd) Run(env environment) error {
 		_, err = env.stdout.Write(text)
 		return err
 	}
-	t := table{tabwriter.NewWriter(env.stdout, 0, 0, 2, ' ', 0)}
+	t := newTable(env.stdout)
 	for _, name := range scenario.Names() {
 		text, err := scenario.Text(name)
 		if err != nil {
@@ -390,5 +378,5 @@ func (c *scenariosCmd) Run(env environment) error {
 		}
 		t.row(name, sc.About)
 	}
-	return t.w.Flush()
+	return t.Flush()
 }

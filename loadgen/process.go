@@ -10,13 +10,6 @@ import (
 	"time"
 )
 
-// usage is what a process has used: CPU since it began, memory now.
-type usage struct {
-	CPU     time.Duration
-	RSS     int64 // resident bytes
-	RSSAnon int64 // of these, anonymous: heap and stacks, not the program's file
-}
-
 // clockTick is the unit of times in /proc. Linux fixed it at 1/100 s for
 // user space.
 const clockTick = 10 * time.Millisecond

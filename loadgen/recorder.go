@@ -9,71 +9,6 @@ import (
 // counts as late: the tool, or a full socket, was then the bottleneck.
 const lateAfter = 10 * time.Millisecond
 
-// counts are numbers of things since the fleet began, unless they say now.
-type counts struct {
-	Failed uint64 `json:"failed"` // connections that never joined their room
-	Joined uint64 `json:"joined"`
-	Closed uint64 `json:"closed"` // memberships that the server or the network ended
-
-	Gone        uint64 `json:"gone"`        // will not come back
-	Retried     uint64 `json:"retried"`     // attempts that failed and were made again
-	Rejoined    uint64 `json:"rejoined"`    // came back after that
-	Unrecovered uint64 `json:"unrecovered"` // of these, were told that they cannot have what they missed
-
-	Sent    uint64 `json:"sent"`    // messages written to a socket
-	Acked   uint64 `json:"acked"`   // answered with success
-	Refused uint64 `json:"refused"` // answered with an error
-	Cut     uint64 `json:"cut"`     // without an answer when their connection ended: stored or not
-	Unsent  uint64 `json:"unsent"`  // could not be sent: no connection, or its socket is full
-	Late    uint64 `json:"late"`    // of the sent, those that left more than 10 ms after their time
-
-	Delivered  uint64 `json:"delivered"` // publications received
-	Duplicated uint64 `json:"duplicated"`
-	Reordered  uint64 `json:"reordered"`
-	Unexpected uint64 `json:"unexpected"`
-}
-
-func (c *counts) add(o *counts) {
-	c.Failed += o.Failed
-	c.Joined += o.Joined
-	c.Closed += o.Closed
-	c.Gone += o.Gone
-	c.Retried += o.Retried
-	c.Rejoined += o.Rejoined
-	c.Unrecovered += o.Unrecovered
-	c.Sent += o.Sent
-	c.Acked += o.Acked
-	c.Refused += o.Refused
-	c.Cut += o.Cut
-	c.Unsent += o.Unsent
-	c.Late += o.Late
-	c.Delivered += o.Delivered
-	c.Duplicated += o.Duplicated
-	c.Reordered += o.Reordered
-	c.Unexpected += o.Unexpected
-}
-
-// fault counts a verdict.
-func (c *counts) fault(v verdict) {
-	switch v {
-	case duplicated:
-		c.Duplicated++
-	case reordered:
-		c.Reordered++
-	case unexpected:
-		c.Unexpected++
-	}
-}
-
-// settled is the number of connections whose beginning is over.
-func (c *counts) settled() uint64 { return c.Failed + c.Joined }
-
-// open is the number of connections now in their rooms.
-func (c *counts) open() uint64 { return c.Joined + c.Rejoined - c.Closed }
-
-// unanswered is the number of messages whose answer may still come.
-func (c *counts) unanswered() uint64 { return c.Sent - c.Acked - c.Refused - c.Cut }
-
 // recorder counts and times what happens to one worker's clients. It belongs
 // to the worker's loop; scenarios get copies and sums.
 type recorder struct {
@@ -136,7 +71,7 @@ func (r *recorder) forget(since int64) {
 	r.now.reset(since)
 	r.before.reset(math.MaxInt64)
 	r.lifeLag.merge(r.lag)
-	r.lag.h.Reset()
+	r.lag.reset()
 }
 
 // turn begins a phase: what was due in the last still counts there. It returns
@@ -189,13 +124,17 @@ func (r *recorder) delivered(p *payload, now int64, away, last bool) {
 	}
 }
 
-// snapshot is a fleet's counts at one time.
-type snapshot struct {
-	counts
-	at      int64  // clock ns
-	bytesIn uint64 // read from connections
-	recent  quantiles
-
-	// Only once a second.
-	own, server usage // of this tool, and of the server
+// measured are a run's latencies, those without a value left out.
+func measured(rec *recorder, t *times) (all []series) {
+	for _, s := range []series{
+		{"tcp", rec.tcp}, {"handshake", rec.handshake}, {"connect", rec.connect}, {"subscribe", rec.subscribe},
+		{"recovery", rec.recovery}, {"away", rec.away}, {"refresh", rec.refresh},
+		{"ack", t.ack}, {"ack service", t.ackService}, {"delivery", t.delivery}, {"delivery service", t.deliveryService},
+		{"last member", t.last}, {"recovered", t.recovered}, {"send error", t.sendError}, {"tool lag", rec.lag},
+	} {
+		if !s.empty() {
+			all = append(all, s)
+		}
+	}
+	return all
 }

@@ -75,6 +75,15 @@ func newCodes(m map[uint32]uint64) codes {
 	return c
 }
 
+// phasePart is one phase's part of a report.
+type phasePart struct {
+	Name     string  `json:"name"`
+	Measured bool    `json:"measured"`
+	From     float64 `json:"rate_from"`
+	To       float64 `json:"rate_to"`
+	messages
+}
+
 // messages are rates over the measured time, behind the warm-up and before
 // the drain, and latencies of what was due in it.
 type messages struct {
@@ -212,6 +221,19 @@ func (r *report) verdict() string {
 		v += "; figures INVALID: " + strings.Join(r.Invalid, ", ")
 	}
 	return v
+}
+
+// load reads what save wrote.
+func load(file string) (*report, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	r := new(report)
+	if err := json.Unmarshal(text, r); err != nil || r.Run == "" {
+		return nil, fmt.Errorf("%s is not a report of loadgen --json", file)
+	}
+	return r, nil
 }
 
 // save writes the report as JSON.

@@ -4,10 +4,7 @@ import (
 	"cmp"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
-
-	"github.com/hubbub-chat/hubbub/schema"
 )
 
 // room is what is known of one room: the sequence of its messages as all
@@ -18,8 +15,7 @@ import (
 // to it, it passes on, once per message and not once per delivery.
 type room struct {
 	// immutable
-	name   string
-	quoted []byte // as a JSON string
+	name string
 
 	// guarded by mu
 	mu     sync.Mutex
@@ -63,28 +59,9 @@ func newRooms(prefix string, n int, keepAcked bool) []room {
 	rooms := make([]room, n)
 	for i := range rooms {
 		rooms[i].name = prefix + strconv.Itoa(i)
-		rooms[i].quoted = quote(rooms[i].name)
 		rooms[i].ledger.keep = keepAcked
 	}
 	return rooms
-}
-
-// quote is a valid channel name as a JSON string; see checkPrefix for why
-// nothing in it needs escaping.
-func quote(name string) []byte { return []byte(`"` + name + `"`) }
-
-// checkPrefix tells whether names made of it are channels, and plain enough to
-// be compared with the bytes of a message.
-func checkPrefix(prefix string) error {
-	if !plain([]byte(prefix)) {
-		return schema.ErrBadRequest.Because("room prefix is not plain ASCII")
-	}
-	for _, c := range []byte(prefix) {
-		if c == '"' || c == '<' || c == '>' || c == '&' {
-			return schema.ErrBadRequest.Because("room prefix has a character that JSON may escape")
-		}
-	}
-	return schema.CheckChannel(prefix + "1000000")
 }
 
 // observe takes one delivery to r, a reader of the room's own sequence: the
@@ -134,6 +111,20 @@ func (m *room) top() uint64 {
 	return m.lastGiven
 }
 
+// join and missing are the sequence's, for a reader that is no member of a
+// part. Any goroutine may ask.
+func (m *room) join(r *reader, from uint64) {
+	m.mu.Lock()
+	m.seq.join(r, from)
+	m.mu.Unlock()
+}
+
+func (m *room) missing(r *reader) uint64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.seq.missing(r, r.from)
+}
+
 // end is the number of messages seen by anybody, unseen of those that were
 // acknowledged and seen by nobody.
 func (m *room) end() (end, unseen uint64) {
@@ -142,19 +133,40 @@ func (m *room) end() (end, unseen uint64) {
 	return m.seq.end(), m.ledger.unseen
 }
 
-// part is one worker's share of a room. It belongs to the worker's loop.
-type part struct {
-	room  *room
-	epoch string   // the last that a member was told
-	live  uint32   // members that are connected
-	seq   sequence // as the members on this loop saw it
-	self  reader   // the part's own position in the room's sequence
+// offsetOf is the offset that a message got from who saw it first.
+func (m *room) offsetOf(id uint64) uint64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if offset, ok := m.given[id]; ok {
+		return offset
+	}
+	if m.given == nil || len(m.given) > maxGiven {
+		m.older, m.given = m.given, map[uint64]uint64{}
+	}
+	if offset, ok := m.older[id]; ok {
+		return offset
+	}
+	m.lastGiven++
+	m.given[id] = m.lastGiven
+	return m.lastGiven
+}
+
+// maxGiven is how many offsets are remembered, twice over: a copy of a message
+// that is older counts as lost to whom it came late.
+const maxGiven = 1 << 15
+
+// Part is one worker's share of a room. It belongs to the worker's loop.
+type Part struct {
+	room *room
+	live uint32   // members that are connected
+	seq  sequence // as the members on this loop saw it
+	self reader   // the part's own position in the room's sequence
 }
 
 // join adds a member whose subscription began behind from. The part itself
 // reads from the beginning, for its members may join at different offsets;
 // what was before a member's own is left out when it is counted.
-func (p *part) join(r *reader, from uint64) {
+func (p *Part) join(r *reader, from uint64) {
 	if p.seq.join(r, from); len(p.seq.readers) == 1 {
 		p.room.mu.Lock()
 		p.room.seq.join(&p.self, 0)
@@ -163,15 +175,7 @@ func (p *part) join(r *reader, from uint64) {
 	}
 }
 
-// sameEpoch is the epoch as members share it: there are few, and many members.
-func (p *part) sameEpoch(epoch string) string {
-	if p.epoch != epoch && plain([]byte(epoch)) { // or it could not be said back as it is
-		p.epoch = strings.Clone(epoch)
-	}
-	return p.epoch
-}
-
-func (p *part) leave(r *reader) {
+func (p *Part) leave(r *reader) {
 	if p.seq.leave(r); len(p.seq.readers) == 0 {
 		p.room.mu.Lock()
 		p.room.seq.leave(&p.self)
@@ -182,7 +186,7 @@ func (p *part) leave(r *reader) {
 
 // observe takes one delivery to a member. last says that all connected members
 // of the room have had it by now.
-func (p *part) observe(r *reader, e entry) (v verdict, last bool) {
+func (p *Part) observe(r *reader, e entry) (v verdict, last bool) {
 	v, by := p.seq.observe(r, e)
 	if v == inOrder && by == 1 {
 		v = p.first(e)
@@ -193,7 +197,7 @@ func (p *part) observe(r *reader, e entry) (v verdict, last bool) {
 }
 
 // first passes a message on that is new to the part.
-func (p *part) first(e entry) verdict {
+func (p *Part) first(e entry) verdict {
 	// That it is late for the part was some member's fault, and counted there.
 	place, said := p.room.observe(&p.self, e)
 	if place == unexpected {
@@ -205,7 +209,7 @@ func (p *part) first(e entry) verdict {
 // missing is the number of messages that a member of the part should have got
 // and did not: those others on its loop saw, those only other loops saw, and
 // those that were acknowledged and seen by nobody.
-func (p *part) missing(r *reader) uint64 {
+func (p *Part) missing(r *reader) uint64 {
 	p.room.mu.Lock()
 	defer p.room.mu.Unlock()
 	return p.seq.missing(r, r.from) + p.room.seq.missing(&p.self, r.from) + p.room.ledger.unseen

@@ -33,13 +33,15 @@ func TestRows(t *testing.T) {
 	defer db.Close() //nolint:errcheck // a test's
 
 	f := &fleet{run: "0123abcd", payload: exactly(100), rooms: newRooms("rows-", 2, true)}
+	var seen reader
+	f.rooms[0].join(&seen, 0)
 	var insert strings.Builder
 	var args []any
 	for n := range uint32(messages) {
 		p := payload{publisher: 7, n: n}
 		f.rooms[0].sent(n)
 		f.rooms[0].ack(p.id())
-		f.rooms[0].ledger.see(entry{uint64(n+1) * 1024, p.id()})
+		f.rooms[0].observe(&seen, entry{uint64(n+1) * 1024, p.id()})
 		if args = append(args, (n+1)*1024, p.append(nil, f.run, 100)); insert.Len() > 0 {
 			insert.WriteString(",")
 		}
@@ -66,8 +68,7 @@ func TestRows(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		var k kept
-		k.readRows(t.Context(), f, db, time.Millisecond)
+		k := readRows(t.Context(), f, db, time.Millisecond)
 		c.want.Rooms, c.want.Acked = 2, messages
 		if got, want := k.line(), c.want.line(); got != want || len(k.Errors) > 0 {
 			t.Errorf("%s: %s, want %s, errors %v", c.name, got, want, k.Errors)

@@ -13,7 +13,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/hubbub-chat/hubbub/loadgen/null"
@@ -137,8 +136,8 @@ func (s *selftestCmd) Run(env environment) error {
 		}
 		figures = append(figures, f)
 	}
-	t := table{tabwriter.NewWriter(env.stdout, 0, 0, 2, ' ', 0)}
-	fmt.Fprintln(t.w, "figure\twanted\tgot\ttool CPU\tresult") // Flush has the error
+	t := newTable(env.stdout)
+	fmt.Fprintln(t, "figure\twanted\tgot\ttool CPU\tresult") // Flush has the error
 	missed := false
 	for _, f := range figures {
 		result := "ok"
@@ -148,7 +147,7 @@ func (s *selftestCmd) Run(env environment) error {
 			result = "not met"
 		}
 		missed = missed || result != "ok"
-		fmt.Fprintf(t.w, "%s\t%s\t%s\t%.0f%%\t%s\n", f.Name, f.Want, f.Got, f.CPU, result)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%.0f%%\t%s\n", f.Name, f.Want, f.Got, f.CPU, result)
 	}
 	if s.JSON != "" {
 		b, err := json.MarshalIndent(figures, "", "  ")
@@ -159,7 +158,7 @@ func (s *selftestCmd) Run(env environment) error {
 			return err
 		}
 	}
-	if err := t.w.Flush(); err != nil {
+	if err := t.Flush(); err != nil {
 		return err
 	}
 	if missed {
@@ -192,18 +191,14 @@ func (s *selftestCmd) try(env environment, t *trial) (figure, error) {
 		return figure{}, err
 	}
 	out, runErr := cmd.CombinedOutput()
-	text, err := os.ReadFile(file)
+	r, err := load(file)
 	if err != nil {
 		return figure{}, fmt.Errorf("%w: %s", errors.Join(err, runErr), strings.TrimSpace(string(out)))
-	}
-	var r report
-	if err := json.Unmarshal(text, &r); err != nil {
-		return figure{}, err
 	}
 	if r.Messages == nil {
 		return figure{}, fmt.Errorf("nothing was measured: %s", r.verdict())
 	}
-	f := t.figure(&r)
+	f := t.figure(r)
 	f.Fault = strings.Join(r.Faults, ", ")
 	n := 0.0
 	for i := range r.Timeline {

@@ -41,20 +41,6 @@ type sleeper struct {
 	result slowResult // run's until done is closed
 }
 
-// slowResult is what the sleeper found.
-type slowResult struct {
-	CloseCode   int     `json:"close_code"` // 1006: the connection ended without one; 0: it did not end
-	CloseReason string  `json:"close_reason,omitempty"`
-	Error       string  `json:"error,omitempty"` // why it could not join, or come back
-	Before      uint64  `json:"before_offset"`   // the offset it asked to recover from
-	Recovered   bool    `json:"recovered"`       // as the reply says
-	InReply     int     `json:"publications_in_reply"`
-	CaughtUp    float64 `json:"caught_up_s"` // from asking until it had all there was; 0: it never had
-	Duplicated  uint64  `json:"duplicated"`
-	Reordered   uint64  `json:"reordered"`
-	Unexpected  uint64  `json:"unexpected"`
-}
-
 func newSleeper(f *fleet, m *room, rcv int) *sleeper {
 	return &sleeper{fleet: f, room: m, rcv: rcv,
 		wake: make(chan struct{}), joined: make(chan struct{}), done: make(chan struct{})}
@@ -147,9 +133,7 @@ func (s *sleeper) subscribed(r *protocol.SubscribeResult, again bool) {
 	s.epoch = r.Epoch
 	if !again {
 		s.offset = r.Offset
-		s.room.mu.Lock()
-		s.room.seq.join(&s.reader, r.Offset)
-		s.room.mu.Unlock()
+		s.room.join(&s.reader, r.Offset)
 		close(s.joined)
 		return
 	}
@@ -190,8 +174,4 @@ func (s *sleeper) caughtUp() {
 }
 
 // missing is the number of messages it has not got. Any goroutine may ask.
-func (s *sleeper) missing() uint64 {
-	s.room.mu.Lock()
-	defer s.room.mu.Unlock()
-	return s.room.seq.missing(&s.reader, s.reader.from)
-}
+func (s *sleeper) missing() uint64 { return s.room.missing(&s.reader) }

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/hubbub-chat/hubbub/loadgen/pace"
-	"github.com/hubbub-chat/hubbub/schema"
 )
 
 // slowCmd is the scenario `slow`: one member of a room stops reading.
@@ -20,15 +19,6 @@ type slowCmd struct {
 	Stall   time.Duration `help:"Time in which it does not (default ${default})." default:"10s" json:"stall_ns"`
 	After   time.Duration `help:"Time of publishing after it has come back (default ${default})." default:"5s" json:"after_ns"`
 	Drain   time.Duration `help:"How long to wait at the end for what was published (default ${default})." default:"5s" json:"drain_ns"`
-}
-
-// slowPart is the slow scenario's part of a report.
-type slowPart struct {
-	slowResult
-	Missing uint64    `json:"missing"`         // of the slow member, at the end
-	Before  quantiles `json:"delivery_before"` // to the others
-	During  quantiles `json:"delivery_during"` // while one does not read
-	After   quantiles `json:"delivery_after"`  // while it recovers, and later
 }
 
 func (c *slowCmd) check() error {
@@ -121,41 +111,4 @@ func (s *sleeper) catchUp(ctx context.Context) {
 			return
 		}
 	}
-}
-
-// exact reports whether the slow member got every message once and in order.
-func (p *slowPart) exact() bool {
-	return p.Recovered && p.Missing+p.Duplicated+p.Reordered+p.Unexpected == 0
-}
-
-func (p *slowPart) faults() (f []string) {
-	if p.Error != "" {
-		f = append(f, "slow member: "+p.Error)
-	}
-	if p.CloseCode != int(schema.CloseSlow.Code) {
-		f = append(f, fmt.Sprintf("slow member: close code %d instead of %d", p.CloseCode, schema.CloseSlow.Code))
-	}
-	if !p.exact() {
-		f = append(f, "slow member: recovery was not exact")
-	}
-	return f
-}
-
-func (t table) slow(p *slowPart) {
-	ended := fmt.Sprintf("closed with %d %s", p.CloseCode, p.CloseReason)
-	switch p.CloseCode {
-	case 0:
-		ended = "was not closed"
-	case 1006:
-		ended = "ended without a close frame (1006)"
-	}
-	t.row("slow member", ended, p.Error)
-	t.row("  recovery", fmt.Sprintf("recovered: %t", p.Recovered), fmt.Sprintf("%d publications in the reply", p.InReply),
-		fmt.Sprintf("caught up in %s", short(p.CaughtUp*1e6)))
-	exact := "exact"
-	if !p.exact() {
-		exact = fmt.Sprintf("NOT exact: missing %d, duplicated %d, reordered %d, unexpected %d",
-			p.Missing, p.Duplicated, p.Reordered, p.Unexpected)
-	}
-	t.row("", exact)
 }

@@ -10,10 +10,12 @@ import (
 )
 
 // table writes a report for people.
-type table struct{ w *tabwriter.Writer }
+type table struct{ *tabwriter.Writer }
+
+func newTable(out io.Writer) table { return table{tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)} }
 
 func writeTable(out io.Writer, r *report) error {
-	t := table{tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)}
+	t := newTable(out)
 	t.row("scenario", r.Scenario, "run "+r.Run, interrupted(r.Interrupted))
 	t.connections(&r.Connections)
 	if r.Messages != nil {
@@ -47,7 +49,7 @@ func writeTable(out io.Writer, r *report) error {
 		t.server(r.Server)
 	}
 	t.row("result", r.verdict())
-	return t.w.Flush()
+	return t.Flush()
 }
 
 func interrupted(yes bool) string {
@@ -61,7 +63,7 @@ func interrupted(yes bool) string {
 func (t table) row(name string, cells ...string) {
 	cells = slices.DeleteFunc(cells, func(c string) bool { return c == "" })
 	// One column beside the name: the latencies alone are lined up further.
-	fmt.Fprintf(t.w, "%s\t%s\n", name, strings.Join(cells, "  ")) // Flush has the error
+	fmt.Fprintf(t, "%s\t%s\n", name, strings.Join(cells, "  ")) // Flush has the error
 }
 
 func (t table) connections(c *connections) {
@@ -101,11 +103,11 @@ func (t table) messages(m *messages) {
 }
 
 func (t table) latencies(r *report) {
-	_ = t.w.Flush()
-	fmt.Fprintf(t.w, "\nlatency\tcount\tp50\tp90\tp99\tp99.9\tp99.99\tmax\n")
+	_ = t.Flush()
+	fmt.Fprintf(t, "\nlatency\tcount\tp50\tp90\tp99\tp99.9\tp99.99\tmax\n")
 	line := func(name string, q quantiles) {
 		if q.Count > 0 {
-			fmt.Fprintf(t.w, "%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s\n", name, q.Count,
+			fmt.Fprintf(t, "%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s\n", name, q.Count,
 				short(q.P50), short(q.P90), short(q.P99), short(q.P999), short(q.P9999), short(q.Max))
 		}
 	}
@@ -133,12 +135,12 @@ func (t table) latencies(r *report) {
 		line("delivery during", s.During)
 		line("delivery after", s.After)
 	}
-	fmt.Fprintln(t.w)
-	_ = t.w.Flush() // the last Flush has the error
+	fmt.Fprintln(t)
+	_ = t.Flush() // the last Flush has the error
 }
 
 func (t table) phases(all []phasePart) {
-	fmt.Fprintf(t.w, "phase\tseconds\trate\tsent/s\tacked/s\tdelivered/s\tp50\tp99\tmax\tack p99\tlast p99\n")
+	fmt.Fprintf(t, "phase\tseconds\trate\tsent/s\tacked/s\tdelivered/s\tp50\tp99\tmax\tack p99\tlast p99\n")
 	for i := range all {
 		p := &all[i]
 		name := p.Name
@@ -149,11 +151,11 @@ func (t table) phases(all []phasePart) {
 		if p.To != p.From {
 			rate = fmt.Sprintf("%g to %g", p.From, p.To)
 		}
-		fmt.Fprintf(t.w, "%s\t%.1f\t%s\t%.1f\t%.1f\t%.0f\t%s\t%s\t%s\t%s\t%s\n", name, p.Seconds, rate, p.SentRate, p.AckedRate, p.DeliveredRate,
+		fmt.Fprintf(t, "%s\t%.1f\t%s\t%.1f\t%.1f\t%.0f\t%s\t%s\t%s\t%s\t%s\n", name, p.Seconds, rate, p.SentRate, p.AckedRate, p.DeliveredRate,
 			short(p.Delivery.P50), short(p.Delivery.P99), short(p.Delivery.Max), short(p.Ack.P99), short(p.Last.P99))
 	}
-	fmt.Fprintln(t.w)
-	_ = t.w.Flush() // the last Flush has the error
+	fmt.Fprintln(t)
+	_ = t.Flush() // the last Flush has the error
 }
 
 func (t table) check(c *check) {

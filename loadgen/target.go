@@ -9,6 +9,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/hubbub-chat/hubbub/schema"
 )
 
 // target is what every scenario wants to know: which server, and how to come
@@ -98,4 +100,18 @@ func resolve(u *url.URL) (netip.AddrPort, error) {
 		return netip.AddrPort{}, err
 	}
 	return netip.ParseAddrPort(net.JoinHostPort(ips[0].Unmap().String(), port))
+}
+
+// checkPrefix tells whether names made of it are channels, and plain enough to
+// be compared with the bytes of a message.
+func checkPrefix(prefix string) error {
+	if !plain([]byte(prefix)) {
+		return schema.ErrBadRequest.Because("room prefix is not plain ASCII")
+	}
+	for _, c := range []byte(prefix) {
+		if c == '"' || c == '<' || c == '>' || c == '&' {
+			return schema.ErrBadRequest.Because("room prefix has a character that JSON may escape")
+		}
+	}
+	return schema.CheckChannel(prefix + "1000000")
 }

@@ -31,6 +31,6 @@ func (t *times) merge(o *times) {
 func (t *times) reset(since int64) {
 	t.since = since
 	for _, l := range t.all() {
-		l.h.Reset()
+		l.reset()
 	}
 }

@@ -120,7 +120,7 @@ func (w *worker) open(i int) {
 	r := f.layout.room(i)
 	p := w.parts[r]
 	if p == nil {
-		p = &part{room: &f.rooms[r]}
+		p = &part{Part: Part{room: &f.rooms[r]}}
 		w.parts[r] = p
 	}
 	*c = client{worker: w, part: p, index: uint32(i), decodes: f.layout.decodes(i)}
