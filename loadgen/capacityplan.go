@@ -6,6 +6,7 @@ import (
 	"os"
 
 	"github.com/hubbub-chat/hubbub/loadgen/capacity"
+	"github.com/hubbub-chat/hubbub/loadgen/report"
 )
 
 // planCmd is `plan`: from reports and a target to a number of nodes.
@@ -61,7 +62,7 @@ func (e *evidence) say(format string, args ...any) {
 
 // take reads one report.
 func (e *evidence) take(file string) error {
-	r, err := load(file)
+	r, err := report.Load(file)
 	if err != nil {
 		return usageError(err.Error())
 	}
@@ -71,7 +72,7 @@ func (e *evidence) take(file string) error {
 	if d := r.Density; d != nil && d.BytesPerConn > 0 {
 		e.PerConn = d.BytesPerConn
 		e.base = float64(d.Steps[0].RSSAnon)
-		e.say("%s: %.0f bytes a connection, %s without any", file, e.PerConn, mib(int64(e.base)))
+		e.say("%s: %.0f bytes a connection, %s without any", file, e.PerConn, report.Mib(int64(e.base)))
 	}
 	s, m := r.Server, r.Messages
 	if s != nil && s.PerConnect > 0 {
@@ -109,7 +110,7 @@ func (c *planCmd) Run(env environment) error {
 	target := c.target()
 	target.Base = max(e.base, 30e6)
 	p := capacity.Make(target, e.Cost)
-	t := newTable(env.stdout)
+	t := report.NewTable(env.stdout)
 	c.write(t, &e, &p)
 	if c.JSON != "" {
 		b, err := json.MarshalIndent(map[string]any{"target": target, "cost": e.Cost, "plan": p}, "", "  ")
@@ -123,28 +124,28 @@ func (c *planCmd) Run(env environment) error {
 	return t.Flush()
 }
 
-func (c *planCmd) write(t table, e *evidence, p *capacity.Plan) {
+func (c *planCmd) write(t report.Table, e *evidence, p *capacity.Plan) {
 	for i, line := range e.lines {
 		name := ""
 		if i == 0 {
 			name = "measured"
 		}
-		t.row(name, line)
+		t.Row(name, line)
 	}
-	t.row("so", fmt.Sprintf("a message costs %.1f µs of CPU, each delivery %.2f µs, and %.0f bytes go out beside its data",
+	t.Row("so", fmt.Sprintf("a message costs %.1f µs of CPU, each delivery %.2f µs, and %.0f bytes go out beside its data",
 		e.PerMessage*1e6, e.PerDeliver*1e6, e.Overhead))
-	t.row("wanted", fmt.Sprintf("%.0f users in %.0f rooms, %.0f messages/s to %.0f members each: %.0f deliveries/s", c.Users, c.Rooms, c.Rate, p.Listeners, p.Deliveries))
-	t.row("nodes", fmt.Sprintf("%d, of which one may be lost; what asks for them: %s", p.Nodes, p.Limit),
+	t.Row("wanted", fmt.Sprintf("%.0f users in %.0f rooms, %.0f messages/s to %.0f members each: %.0f deliveries/s", c.Users, c.Rooms, c.Rate, p.Listeners, p.Deliveries))
+	t.Row("nodes", fmt.Sprintf("%d, of which one may be lost; what asks for them: %s", p.Nodes, p.Limit),
 		fmt.Sprintf("(CPU asks for %d, memory %d, open files %d, network %d)", p.ByCPU, p.ByMem, p.ByFiles, p.ByNet))
 	for _, n := range []struct {
 		name string
 		capacity.Node
 	}{{"a node", p.PerNode}, {"with one lost", p.Lost}} {
-		t.row(n.name, fmt.Sprintf("%.0f users, %.0f deliveries/s, %.2f of %g cores, %s of memory, %.0f open files, %.1f Mbit/s",
-			n.Users, n.Deliveries, n.CPU, c.Cores, mib(int64(n.Memory)), n.Files, n.Network*8/1e6))
+		t.Row(n.name, fmt.Sprintf("%.0f users, %.0f deliveries/s, %.2f of %g cores, %s of memory, %.0f open files, %.1f Mbit/s",
+			n.Users, n.Deliveries, n.CPU, c.Cores, report.Mib(int64(n.Memory)), n.Files, n.Network*8/1e6))
 	}
-	t.row("losing one", fmt.Sprintf("%.1f CPU seconds, of all that are left together, to let its users in again", p.ReconnectCPU))
-	t.row("Redis", fmt.Sprintf("%.0f calls/s, %.1f Mbit/s to the nodes", p.RedisCalls, p.RedisOut*8/1e6))
-	t.row("Kafka", fmt.Sprintf("%.0f records/s, %.1f Mbit/s written with three copies", p.Kafka, p.KafkaBytes*8/1e6))
-	t.row("MySQL", fmt.Sprintf("%.0f rows/s in up to %.0f commits/s, %.1f GB a day", p.Rows, p.Commits, p.DiskPerDay/1e9))
+	t.Row("losing one", fmt.Sprintf("%.1f CPU seconds, of all that are left together, to let its users in again", p.ReconnectCPU))
+	t.Row("Redis", fmt.Sprintf("%.0f calls/s, %.1f Mbit/s to the nodes", p.RedisCalls, p.RedisOut*8/1e6))
+	t.Row("Kafka", fmt.Sprintf("%.0f records/s, %.1f Mbit/s written with three copies", p.Kafka, p.KafkaBytes*8/1e6))
+	t.Row("MySQL", fmt.Sprintf("%.0f rows/s in up to %.0f commits/s, %.1f GB a day", p.Rows, p.Commits, p.DiskPerDay/1e9))
 }

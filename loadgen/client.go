@@ -3,6 +3,7 @@ package main
 import (
 	"github.com/centrifugal/protocol"
 
+	"github.com/hubbub-chat/hubbub/loadgen/check"
 	"github.com/hubbub-chat/hubbub/netpoll"
 )
 
@@ -36,7 +37,7 @@ type client struct {
 	worker  *worker
 	part    *part
 	conn    *netpoll.Conn
-	reader  reader
+	reader  check.Reader
 	pending []inflight // publishes without an answer, oldest first; nil for those who listen
 	epoch   string     // of its subscription
 	offset  uint64     // of the last publication it got
@@ -73,14 +74,14 @@ type inflight struct {
 // Dialled implements netpoll.Dialler.
 func (c *client) Dialled(*netpoll.Conn) {
 	now := c.worker.fleet.clock.now()
-	c.worker.rec.tcp.record(now - c.began)
+	c.worker.rec.tcp.Record(now - c.began)
 }
 
 // Opened implements netpoll.Opener.
 func (c *client) Opened(conn *netpoll.Conn) {
 	w := c.worker
 	now := w.fleet.clock.now()
-	w.rec.handshake.record(now - c.began)
+	w.rec.handshake.Record(now - c.began)
 	c.conn, c.state, c.began = conn, joining, now
 	w.fleet.dialect.opened(c, now)
 }
@@ -121,7 +122,7 @@ func (c *client) unsubscribed(code uint32, now int64) {
 	}
 	w.rec.Closed++ // as a member
 	c.state, c.began, c.cut = joining, now, now
-	c.part.live--
+	c.part.Live--
 	w.fleet.dialect.subscribe(c)
 }
 
@@ -136,16 +137,16 @@ func (c *client) replied(r *protocol.Reply, now int64) {
 			c.acked(r.Id, now)
 		} else if p, ok := c.answered(r.Id); ok {
 			rec.Refused++
-			c.part.room.refuse(p.n)
+			c.part.Room.Refuse(p.n)
 		}
 	case r.Error != nil:
 		c.conn.Close(netpoll.Close{Code: 1000, Reason: "refused"})
 	case r.Id == connectID && r.Connect != nil && c.state == joining:
-		rec.connect.record(now - c.began)
+		rec.connect.Record(now - c.began)
 		c.ping = uint16(min(r.Connect.Ping, 1<<15))
 		c.refreshIn(r.Connect.Expires, r.Connect.Ttl, now)
 	case r.Id == refreshID && r.Refresh != nil:
-		rec.refresh.record(now - c.asked)
+		rec.refresh.Record(now - c.asked)
 		c.refreshIn(r.Refresh.Expires, r.Refresh.Ttl, now)
 	case r.Id == subscribeID && r.Subscribe != nil && c.state == joining:
 		c.subscribed(r.Subscribe, now)
@@ -155,29 +156,29 @@ func (c *client) replied(r *protocol.Reply, now int64) {
 // subscribed makes a member of the client, for the first time or again.
 func (c *client) subscribed(s *protocol.SubscribeResult, now int64) {
 	rec, first := c.worker.rec, !c.member
-	rec.subscribe.record(now - c.began)
+	rec.subscribe.Record(now - c.began)
 	c.state, c.member, c.tries = joined, true, 0
 	c.since, c.epoch = now, c.part.sameEpoch(s.Epoch)
 	c.own.first = c.own.next
-	c.part.live++
+	c.part.Live++
 	switch {
 	case first:
 		c.begin(s.Offset)
 	case s.Recovered:
 		rec.Rejoined++
-		rec.recovery.record(now - c.began)
-		rec.away.record(now - c.cut)
+		rec.recovery.Record(now - c.began)
+		rec.away.Record(now - c.cut)
 		for _, p := range s.Publications {
-			c.publication([]byte(c.part.room.name), p.Data, p.Offset, now)
+			c.publication([]byte(c.part.Room.Name), p.Data, p.Offset, now)
 		}
 	default:
 		// It was told that it cannot have what it missed, and begins anew.
 		rec.Rejoined++
 		rec.Unrecovered++
-		rec.away.record(now - c.cut)
-		c.part.leave(&c.reader)
-		c.reader, c.offset = reader{}, s.Offset
-		c.part.join(&c.reader, s.Offset)
+		rec.away.Record(now - c.cut)
+		c.part.Leave(&c.reader)
+		c.reader, c.offset = check.Reader{}, s.Offset
+		c.part.Join(&c.reader, s.Offset)
 	}
 }
 
@@ -185,19 +186,19 @@ func (c *client) subscribed(s *protocol.SubscribeResult, now int64) {
 func (c *client) begin(offset uint64) {
 	c.worker.rec.Joined++
 	if !c.decodes {
-		c.part.room.counter(&c.reader)
+		c.part.Room.Counter(&c.reader)
 		return
 	}
 	c.offset = offset
-	c.part.join(&c.reader, offset)
+	c.part.Join(&c.reader, offset)
 }
 
 // joinedPlainly makes a member of a client that need not ask.
 func (c *client) joinedPlainly(now int64) {
 	c.state, c.member, c.tries, c.since = joined, true, 0, now
 	c.own.first = c.own.next
-	c.part.live++
-	c.begin(c.part.room.top())
+	c.part.Live++
+	c.begin(c.part.Room.Top())
 }
 
 // publication handles one message of a room.
@@ -205,32 +206,32 @@ func (c *client) publication(channel, data []byte, offset uint64, now int64) {
 	w := c.worker
 	w.rec.Delivered++
 	if !c.decodes {
-		c.reader.count(1)
+		c.reader.Count(1)
 		return
 	}
-	p, ok := parsePayload(data, w.fleet.run, w.fleet.payload)
-	if !ok || offset == 0 || c.state != joined || string(channel) != c.part.room.name {
+	p, ok := check.ParsePayload(data, w.fleet.run, w.fleet.payload)
+	if !ok || offset == 0 || c.state != joined || string(channel) != c.part.Room.Name {
 		w.rec.Unexpected++
 		return
 	}
 	c.offset = max(c.offset, offset)
-	v, last := c.part.observe(&c.reader, entry{offset, p.id()})
-	if v == inOrder && p.publisher == c.index {
-		v = c.own.see(p.n)
+	v, last := c.part.Observe(&c.reader, check.Entry{Offset: offset, ID: p.ID()})
+	if v == check.InOrder && p.Publisher == c.index {
+		v = c.own.see(p.N)
 	}
-	w.rec.fault(v)
-	w.rec.delivered(&p, now, p.at < c.since, last)
+	w.rec.Fault(v)
+	w.rec.delivered(&p, now, p.At < c.since, last)
 }
 
-func (o *ownOrder) see(n uint32) verdict {
+func (o *ownOrder) see(n uint32) check.Verdict {
 	if n < o.next {
 		if n >= o.first {
-			return reordered
+			return check.Reordered
 		}
-		return inOrder
+		return check.InOrder
 	}
 	o.next = n + 1
-	return inOrder
+	return check.InOrder
 }
 
 // missing is the number of messages that the client should have got and did
@@ -240,9 +241,9 @@ func (c *client) missing() (missing, surplus uint64) {
 		return 0, 0
 	}
 	if c.decodes {
-		return c.part.missing(&c.reader), 0
+		return c.part.Missing(&c.reader), 0
 	}
-	return c.part.room.counted(&c.reader)
+	return c.part.Room.Counted(&c.reader)
 }
 
 // Drained implements netpoll.Handler; Queued is asked where it matters.
@@ -274,7 +275,7 @@ func (c *client) Closed(_ *netpoll.Conn, code uint16) {
 	if was == joined {
 		w.rec.Closed++
 		c.cut = now
-		c.part.live--
+		c.part.Live--
 	}
 	c.mute = false
 	if w.fleet.comeback.on() && comesBack(code) {
@@ -289,7 +290,7 @@ func (c *client) Closed(_ *netpoll.Conn, code uint16) {
 	} else {
 		w.rec.Gone++
 		if c.decodes {
-			c.part.leave(&c.reader)
+			c.part.Leave(&c.reader)
 		}
 	}
 	c.member = false

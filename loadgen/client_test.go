@@ -5,6 +5,7 @@ import (
 	"testing"
 	"unsafe"
 
+	"github.com/hubbub-chat/hubbub/loadgen/check"
 	"github.com/hubbub-chat/hubbub/schema"
 )
 
@@ -24,14 +25,14 @@ type receiver struct {
 }
 
 func newReceiver(decodes bool) *receiver {
-	f := &fleet{clock: newClock(), run: "0123abcd", dialect: jsonDialect{}, payload: exactly(200), rooms: newRooms("room-", 1, false)}
-	w := &worker{fleet: f, rec: newRecorder(), parts: map[int]*part{0: {Part: Part{room: &f.rooms[0]}}}}
+	f := &fleet{clock: newClock(), run: "0123abcd", dialect: jsonDialect{}, payload: check.Exactly(200), rooms: check.NewRooms("room-", 1, false)}
+	w := &worker{fleet: f, rec: newRecorder(), parts: map[int]*part{0: {Part: check.Part{Room: &f.rooms[0]}}}}
 	r := &receiver{clients: make([]client, 100)}
 	for i := range r.clients {
 		c := &r.clients[i]
 		*c = client{worker: w, part: w.parts[0], index: uint32(i), decodes: decodes, state: joined}
 		if decodes {
-			c.part.join(&c.reader, 0)
+			c.part.Join(&c.reader, 0)
 		}
 	}
 	return r
@@ -47,9 +48,9 @@ func (r *receiver) frame(b []byte, k int) []byte {
 			b = append(b, '\n')
 		}
 		r.offset++
-		data := payload{publisher: 1000, n: r.n, at: w.fleet.clock.now()}.append(nil, w.fleet.run, 200)
-		w.fleet.rooms[0].sent(r.n)
-		w.fleet.rooms[0].ack(uint64(r.n))
+		data := check.Payload{Publisher: 1000, N: r.n, At: w.fleet.clock.now()}.Append(nil, w.fleet.run, 200)
+		w.fleet.rooms[0].Sent(r.n)
+		w.fleet.rooms[0].Ack(uint64(r.n))
 		r.n++
 		b = enc.AppendPush(b, schema.JSON, &schema.Message{Room: "room-0", Offset: r.offset, User: "alice", Client: "c0ffee", Data: data})
 	}
@@ -68,7 +69,7 @@ func TestReceiving(t *testing.T) {
 		for range 1000 {
 			r.deliver(r.frame(nil, 3))
 		}
-		c := r.clients[0].worker.rec.counts
+		c := r.clients[0].worker.rec.Counts
 		if c.Delivered != 300_000 || c.Duplicated+c.Reordered+c.Unexpected != 0 {
 			t.Fatalf("decodes %t: %+v", decodes, c)
 		}
@@ -76,7 +77,7 @@ func TestReceiving(t *testing.T) {
 		r.deliver(frame)
 		again := bytes.Clone(frame)
 		if r.deliver(again); decodes && r.clients[0].worker.rec.Duplicated != 300 {
-			t.Fatalf("duplicates: %+v", r.clients[0].worker.rec.counts)
+			t.Fatalf("duplicates: %+v", r.clients[0].worker.rec.Counts)
 		}
 	}
 }

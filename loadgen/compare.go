@@ -3,6 +3,8 @@ package main
 import (
 	"path/filepath"
 	"strings"
+
+	"github.com/hubbub-chat/hubbub/loadgen/report"
 )
 
 // compareCmd is `compare`: reports side by side.
@@ -16,15 +18,15 @@ func (c *compareCmd) Run(env environment) error {
 	if len(c.Reports) < 2 {
 		return usageError("compare wants two reports at least")
 	}
-	names, reports := make([]string, len(c.Reports)), make([]*report, len(c.Reports))
+	names, reports := make([]string, len(c.Reports)), make([]*report.Report, len(c.Reports))
 	for i, file := range c.Reports {
 		var err error
-		if reports[i], err = load(file); err != nil {
+		if reports[i], err = report.Load(file); err != nil {
 			return usageError(err.Error())
 		}
 		names[i] = strings.TrimSuffix(filepath.Base(file), ".json")
 	}
-	worse, err := compare(env.stdout, names, reports, c.MaxP99)
+	worse, err := report.Compare(env.stdout, names, reports, c.MaxP99)
 	if err == nil && worse {
 		err = errFaults
 	}

@@ -2,20 +2,21 @@ package main
 
 import (
 	"encoding/json"
-	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/hubbub-chat/hubbub/loadgen/report"
 )
 
 // reportFile writes a report with given p99s of its seconds.
 func reportFile(t *testing.T, name string, p99s ...float64) string {
 	t.Helper()
-	r := report{Run: "x", Scenario: "s", Messages: &messages{}, Check: &check{}}
+	r := report.Report{Run: "x", Scenario: "s", Messages: &report.Messages{}, Check: &report.Check{}}
 	for _, v := range p99s {
-		r.Timeline = append(r.Timeline, second{P50: v / 2, P99: v, Delivered: 1000, Sent: 10})
+		r.Timeline = append(r.Timeline, report.Second{P50: v / 2, P99: v, Delivered: 1000, Sent: 10})
 	}
 	b, err := json.Marshal(&r)
 	if err != nil {
@@ -63,27 +64,5 @@ func TestCompare(t *testing.T) {
 		if code, _ := compare(args...); code != exitUsage {
 			t.Errorf("%v: exit code %d", args, code)
 		}
-	}
-}
-
-// TestInterval: nineteen of twenty intervals have the mean in them, or nearly.
-func TestInterval(t *testing.T) {
-	const seed, rounds = 11, 2000
-	chance := rand.New(rand.NewPCG(seed, 0))
-	hit := 0
-	for range rounds {
-		values := make([]float64, 60)
-		for i := range values {
-			values[i] = 5 + chance.NormFloat64()
-		}
-		if iv := newInterval(values); math.Abs(iv.mean-5) <= iv.off {
-			hit++
-		}
-	}
-	if hit < rounds*93/100 || hit > rounds*97/100 {
-		t.Errorf("%d of %d intervals have the mean in them", hit, rounds)
-	}
-	if iv := newInterval([]float64{1, 2}); !math.IsInf(iv.off, 1) {
-		t.Errorf("two values give %+v", iv)
 	}
 }

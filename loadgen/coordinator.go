@@ -17,6 +17,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/hubbub-chat/hubbub/loadgen/report"
 	"github.com/hubbub-chat/hubbub/loadgen/scenario"
 )
 
@@ -137,13 +138,13 @@ func (c *coordinator) hire(ctx context.Context, n int) (end func(), err error) {
 }
 
 // usages are the server's at the times that matter.
-type usages struct{ began, connected, from, to usage }
+type usages struct{ began, connected, from, to report.Usage }
 
 // play sends each worker its part, lets all begin together, and waits.
-func (c *coordinator) play(ctx context.Context, parts []*scenario.Scenario, sc *scenario.Scenario) ([]*outcome, *usages, error) {
+func (c *coordinator) play(ctx context.Context, parts []*scenario.Scenario, sc *scenario.Scenario) ([]*report.Outcome, *usages, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	server := func() (u usage) {
+	server := func() (u report.Usage) {
 		if c.target.ServerPid > 0 {
 			u, _ = processUsage(c.target.ServerPid) // zeros, when it has died
 		}
@@ -152,7 +153,7 @@ func (c *coordinator) play(ctx context.Context, parts []*scenario.Scenario, sc *
 	defer context.AfterFunc(c.env.ctx, func() { c.halt(ctx) })()
 	u := &usages{began: server()}
 	ready, begin := make(chan struct{}, len(parts)), make(chan struct{})
-	outcomes, errs := make([]*outcome, len(parts)), make([]error, len(parts))
+	outcomes, errs := make([]*report.Outcome, len(parts)), make([]error, len(parts))
 	var wg sync.WaitGroup
 	for i := range parts {
 		wg.Go(func() { // ends with ctx
@@ -215,7 +216,7 @@ func measuredSpan(sc *scenario.Scenario) (from, to time.Duration) {
 }
 
 // one works with one worker.
-func (c *coordinator) one(ctx context.Context, i int, part *scenario.Scenario, ready chan<- struct{}, begin <-chan struct{}) (*outcome, error) {
+func (c *coordinator) one(ctx context.Context, i int, part *scenario.Scenario, ready chan<- struct{}, begin <-chan struct{}) (*report.Outcome, error) {
 	t := c.target
 	body, err := json.Marshal(job{Scenario: part, URLs: t.URLs, Protocol: t.Protocol, Loops: t.Loops, Seed: t.Seed + uint64(i),
 		Prefix: prefixOf(t, i), Patience: t.JoinTimeout})
@@ -237,7 +238,7 @@ func (c *coordinator) one(ctx context.Context, i int, part *scenario.Scenario, r
 		case w.Error != "":
 			return nil, fmt.Errorf("%s", w.Error)
 		case w.Result != nil:
-			return w.Result.unpack()
+			return w.Result.Unpack()
 		case w.Ready:
 			ready <- struct{}{}
 			select {
@@ -281,19 +282,19 @@ func (c *coordinator) post(ctx context.Context, i int, path string, body []byte)
 }
 
 // finish judges what all did together and hands the report out.
-func (c *coordinator) finish(outcomes []*outcome, u *usages, setup any) error {
-	sum := merge(outcomes)
-	r := sum.report
+func (c *coordinator) finish(outcomes []*report.Outcome, u *usages, setup any) error {
+	sum := report.Merge(outcomes)
+	r := sum.Report
 	r.Setup = setup
 	r.Tool.Workers = len(outcomes)
 	if c.target.ServerPid > 0 {
-		r.Server = newServer(u.began, u.connected, u.from, u.to, r)
+		r.Server = report.NewServer(u.began, u.connected, u.from, u.to, r)
 	}
 	for i, o := range outcomes {
-		for _, f := range o.report.Expected {
+		for _, f := range o.Report.Expected {
 			r.Faults = append(r.Faults, fmt.Sprintf("worker %d: %s", i, f))
 		}
 	}
-	r.judge()
-	return c.env.handOut(c.target, &outcome{r, sum.series, sum.phases})
+	r.Judge()
+	return c.env.handOut(c.target, &report.Outcome{Report: r, Series: sum.Series, Phases: sum.Phases})
 }

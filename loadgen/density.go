@@ -8,6 +8,9 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	"github.com/hubbub-chat/hubbub/loadgen/check"
+	"github.com/hubbub-chat/hubbub/loadgen/report"
 )
 
 // densityCmd is the scenario `density`: what a connection costs at rest. It
@@ -42,11 +45,11 @@ func (d *densityCmd) Run(env environment) error {
 	}
 	last := d.Steps[len(d.Steps)-1]
 	l := blocks(last, d.Members)
-	s, err := newSession(env, &d.target, "density", d, l, exactly(minPayload))
+	s, err := newSession(env, &d.target, "density", d, l, check.Exactly(check.MinPayload))
 	if err != nil {
 		return err
 	}
-	part := &densityPart{}
+	part := &report.Density{}
 	s.report.Density = part
 	part.Steps = append(part.Steps, d.read(s, 0, nil))
 	first := 0
@@ -61,17 +64,17 @@ func (d *densityCmd) Run(env environment) error {
 		first = n
 	}
 	end := s.server()
-	return s.finish(func(r *report) {
-		part.sum()
+	return s.finish(func(r *report.Report) {
+		part.Sum()
 		r.Connections.Wanted = max(first, int(r.Connections.Joined)) // the steps that were taken
-		r.Server = newServer(s.began, end, usage{}, usage{RSS: end.RSS, RSSAnon: end.RSSAnon}, r)
+		r.Server = report.NewServer(s.began, end, report.Usage{}, report.Usage{RSS: end.RSS, RSSAnon: end.RSSAnon}, r)
 		part.CPUPerConnect = r.Server.PerConnect
 	})
 }
 
 // read measures one step.
-func (d *densityCmd) read(s *session, n int, before *densityStep) densityStep {
-	step := densityStep{Conns: n, RSSAnon: s.server().RSSAnon, Own: ownUsage().RSSAnon, Slab: kernelSlab()}
+func (d *densityCmd) read(s *session, n int, before *report.DensityStep) report.DensityStep {
+	step := report.DensityStep{Conns: n, RSSAnon: s.server().RSSAnon, Own: ownUsage().RSSAnon, Slab: kernelSlab()}
 	if d.MetricsURL != "" {
 		step.Heap = goHeap(s.env.ctx, d.MetricsURL)
 	}

@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"strings"
+
+	"github.com/hubbub-chat/hubbub/loadgen/check"
 )
 
 // dialect is how clients and a server speak: one file for each. It belongs to
@@ -21,7 +23,7 @@ type dialect interface {
 	// read takes one frame.
 	read(c *client, binary bool, frame []byte, now int64)
 	// publish says message p, and answers under an id when that is over.
-	publish(c *client, id uint32, p payload)
+	publish(c *client, id uint32, p check.Payload)
 	// refresh shows a new token.
 	refresh(c *client, now int64)
 	// subprotocol is offered in the handshake.
@@ -47,5 +49,5 @@ const roomMark = "{room}"
 
 // uri is the request target of a client's connection.
 func (c *client) uri(template string) string {
-	return strings.ReplaceAll(template, roomMark, c.part.room.name)
+	return strings.ReplaceAll(template, roomMark, c.part.Room.Name)
 }

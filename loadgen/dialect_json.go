@@ -5,6 +5,8 @@ import (
 
 	"github.com/centrifugal/protocol"
 	"github.com/centrifugal/protocol/cfjson"
+
+	"github.com/hubbub-chat/hubbub/loadgen/check"
 )
 
 // jsonDialect is the Centrifuge protocol in JSON, as Hubbub and Centrifugo
@@ -33,7 +35,7 @@ func (jsonDialect) subscribe(c *client) {
 // appendSubscribe appends the command; of a member that comes back it asks for
 // what it missed.
 func appendSubscribe(b []byte, c *client) []byte {
-	b = append(append(b, `{"id":2,"subscribe":{"channel":"`...), c.part.room.name...)
+	b = append(append(b, `{"id":2,"subscribe":{"channel":"`...), c.part.Room.Name...)
 	b = append(b, '"')
 	if c.member {
 		b = append(b, `,"recover":true,"epoch":`...)
@@ -54,7 +56,7 @@ func (jsonDialect) read(c *client, binary bool, frame []byte, now int64) {
 		// did, the counts at the end would not agree.
 		n := uint64(1 + bytes.Count(bytes.TrimSuffix(frame, []byte{'\n'}), []byte{'\n'}))
 		rec.Delivered += n
-		c.reader.count(n)
+		c.reader.Count(n)
 		return
 	}
 	for len(frame) > 0 {
@@ -92,13 +94,13 @@ func takeJSON(c *client, msg []byte, now int64) {
 	}
 }
 
-func (jsonDialect) publish(c *client, id uint32, p payload) {
+func (jsonDialect) publish(c *client, id uint32, p check.Payload) {
 	w := c.worker
 	b := append(w.scratch[:0], `{"id":`...)
 	b = cfjson.AppendUint(b, uint64(id))
-	b = append(append(b, `,"publish":{"channel":"`...), c.part.room.name...)
+	b = append(append(b, `,"publish":{"channel":"`...), c.part.Room.Name...)
 	b = append(b, `","data":`...)
-	b = p.append(b, w.fleet.run, w.fleet.payload.of(p.publisher, p.n))
+	b = p.Append(b, w.fleet.run, w.fleet.payload.Of(p.Publisher, p.N))
 	w.scratch = append(b, "}}"...)
 	c.conn.Reply(false, w.scratch)
 }

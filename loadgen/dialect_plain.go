@@ -1,5 +1,7 @@
 package main
 
+import "github.com/hubbub-chat/hubbub/loadgen/check"
+
 // plainDialect is a server that sends every message it gets to all connections
 // of its room, the sender's included, as it came. Rooms are told by the
 // address, in which {room} stands for the name; without it everybody is in
@@ -20,22 +22,22 @@ func (plainDialect) refresh(*client, int64) {}
 
 func (plainDialect) read(c *client, _ bool, frame []byte, now int64) {
 	w := c.worker
-	room := c.part.room
+	room := c.part.Room
 	if !c.decodes {
 		w.rec.Delivered++
-		c.reader.count(1)
+		c.reader.Count(1)
 		return
 	}
-	p, ok := parsePayload(frame, w.fleet.run, w.fleet.payload)
+	p, ok := check.ParsePayload(frame, w.fleet.run, w.fleet.payload)
 	if !ok {
 		w.rec.Delivered++
 		w.rec.Unexpected++
 		return
 	}
-	c.publication([]byte(room.name), frame, room.offsetOf(p.id()), now)
-	if p.publisher == c.index {
+	c.publication([]byte(room.Name), frame, room.OffsetOf(p.ID()), now)
+	if p.Publisher == c.index {
 		for i := range c.pending {
-			if c.pending[i].n == p.n {
+			if c.pending[i].n == p.N {
 				c.acked(c.pending[i].id, now)
 				break
 			}
@@ -43,8 +45,8 @@ func (plainDialect) read(c *client, _ bool, frame []byte, now int64) {
 	}
 }
 
-func (plainDialect) publish(c *client, _ uint32, p payload) {
+func (plainDialect) publish(c *client, _ uint32, p check.Payload) {
 	w := c.worker
-	w.scratch = p.append(w.scratch[:0], w.fleet.run, w.fleet.payload.of(p.publisher, p.n))
+	w.scratch = p.Append(w.scratch[:0], w.fleet.run, w.fleet.payload.Of(p.Publisher, p.N))
 	c.conn.Reply(false, w.scratch)
 }

@@ -5,6 +5,8 @@ import (
 	"slices"
 
 	"github.com/centrifugal/protocol"
+
+	"github.com/hubbub-chat/hubbub/loadgen/check"
 )
 
 // protobufDialect is the Centrifuge protocol in Protobuf: each message stands
@@ -45,7 +47,7 @@ func (d protobufDialect) opened(c *client, now int64) {
 func (d protobufDialect) subscribe(c *client) { d.say(c, subscription(c)) }
 
 func subscription(c *client) *protocol.Command {
-	s := &protocol.SubscribeRequest{Channel: c.part.room.name}
+	s := &protocol.SubscribeRequest{Channel: c.part.Room.Name}
 	if c.member {
 		s.Recover, s.Epoch, s.Offset = true, c.epoch, c.offset
 	}
@@ -72,10 +74,10 @@ func (protobufDialect) read(c *client, isBinary bool, frame []byte, now int64) {
 	}
 }
 
-func (d protobufDialect) publish(c *client, id uint32, p payload) {
+func (d protobufDialect) publish(c *client, id uint32, p check.Payload) {
 	w := c.worker
-	data := p.append(nil, w.fleet.run, w.fleet.payload.of(p.publisher, p.n))
-	d.say(c, &protocol.Command{Id: id, Publish: &protocol.PublishRequest{Channel: c.part.room.name, Data: data}})
+	data := p.Append(nil, w.fleet.run, w.fleet.payload.Of(p.Publisher, p.N))
+	d.say(c, &protocol.Command{Id: id, Publish: &protocol.PublishRequest{Channel: c.part.Room.Name, Data: data}})
 }
 
 func (d protobufDialect) refresh(c *client, now int64) {

@@ -3,22 +3,29 @@
 // what the server delivered, how late, and whether it was right.
 //
 // Nouns: a scenario says what to do, in phases; a pacer how many things are due
-// after so much time; a plan who says which of them; a fleet is all connections of a run, dealt to
-// workers, one per event loop; a client is one connection; a room checks that
-// its members saw one sequence, with a ledger of what was published to it; a
-// recorder counts and times, and is a worker's own; a report is what is left
-// at the end. The commands (play, run, density, slow, hostile) drive a fleet and
-// write a report.
+// after so much time; a plan who says which of them; a fleet is all connections
+// of a run, dealt to workers, one per event loop; a client is one user, over as
+// many connections as it takes, and a dialect how it speaks; a room checks that
+// its members saw one sequence; a recorder counts and times, and is a worker's
+// own; a report is what is left at the end. The commands (play, run, density,
+// slow, hostile, find-max) drive a fleet and write a report. A coordinator deals
+// a scenario to processes that each do the same with their part of it.
 //
-// Packages below: pace (schedules), scenario (YAML files and the built-in
-// ones), blocking (a client that need not read), hostile (attacks), rows (the
-// server's database).
+// Packages below: check (whether the server was right), report (what is left of
+// a run), scenario (YAML files and the built-in ones), pace (schedules), chart
+// (pictures), capacity (from figures to nodes), blocking (a client that need not
+// read), hostile (attacks), null (a server that is never the bottleneck), rows
+// (the server's database).
+//
+// Reading the source: play is a whole run from above; worker, client and a
+// dialect are what an event loop does; check.Part and its sequence what that
+// comes to; coordinator and work the same over several processes.
 //
 // Goroutines: one per event loop, on which everything about its clients
 // happens; one metronome that wakes the loops when something is due; and the
 // scenario, which waits, asks the loops for their counts and tells of them.
 // The slow scenario has one more, for its one blocking connection, and the
-// hostile one a few for its attackers.
+// hostile one a few for its attackers; a coordinator has one for each worker.
 //
 // # Open loop
 //
@@ -34,13 +41,14 @@
 // Every member of a room sees strictly increasing offsets and the same
 // messages under them, from where its subscription began, without a gap, over
 // as many connections to as many nodes as it takes (run --reconnect); and
-// every acknowledged message reached every member that stayed. See sequence.
+// every acknowledged message reached every member that stayed. See package
+// check.
 // A publish whose connection ended before its answer may be seen or not. What
 // was acknowledged can be looked for in the rooms' histories and in the
 // server's database, and listed in a file.
 //
-// Caveats: Linux only; ws:// only (TLS ends at the proxy); the JSON codec
-// only; one process, so at most RLIMIT_NOFILE connections. Where clients do
-// not come back, one that the server closes is counted by its code and is not
-// expected to have the rest.
+// Caveats: Linux only; ws:// only (TLS ends at the proxy). One process holds at
+// most RLIMIT_NOFILE connections; more want more processes, see play --workers.
+// Where clients do not come back, one that the server closes is counted by its
+// code and is not expected to have the rest.
 package main

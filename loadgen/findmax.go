@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/hubbub-chat/hubbub/loadgen/report"
 	"github.com/hubbub-chat/hubbub/loadgen/scenario"
 )
 
@@ -59,17 +60,17 @@ func (c *findMaxCmd) Run(env environment) error {
 	if err != nil {
 		return err
 	}
-	part := &findPart{Knob: c.Knob, Attempts: []attempt{}}
+	part := &report.FindMax{Knob: c.Knob, Attempts: []report.Attempt{}}
 	for value, ok := c.From, true; ok; value, ok = c.next(part) {
 		a, err := c.attempt(env, text, slo, value)
 		if err != nil && len(part.Attempts) == 0 {
 			return err
 		}
 		if err != nil { // it goes no further: the tool, or the machine, ends here
-			a = attempt{Value: value, Why: []string{err.Error()}, Resource: "this tool"}
+			a = report.Attempt{Value: value, Why: []string{err.Error()}, Resource: "this tool"}
 		}
-		part.add(a)
-		fmt.Fprintf(env.stderr, "%s %.0f: %s\n", c.Knob, value, a.word()) // a lost line changes nothing
+		part.Add(a)
+		fmt.Fprintf(env.stderr, "%s %.0f: %s\n", c.Knob, value, a.Word()) // a lost line changes nothing
 		if env.ctx.Err() != nil {
 			break
 		}
@@ -78,12 +79,12 @@ func (c *findMaxCmd) Run(env environment) error {
 		case <-env.ctx.Done():
 		}
 	}
-	r := &report{Scenario: "find-max", Run: "-", Began: time.Now(), Setup: c, FindMax: part,
+	r := &report.Report{Scenario: "find-max", Run: "-", Began: time.Now(), Setup: c, FindMax: part,
 		Interrupted: env.ctx.Err() != nil, Invalid: []string{}, Faults: []string{}}
 	if part.Best == 0 {
 		r.Faults = append(r.Faults, "no attempt met the SLO")
 	}
-	err = errors.Join(writeFind(env.stdout, r), c.save(r, nil))
+	err = errors.Join(report.WriteFind(env.stdout, r), c.Save(r, nil))
 	if err == nil && len(r.Faults) > 0 {
 		err = errFaults
 	}
@@ -92,7 +93,7 @@ func (c *findMaxCmd) Run(env environment) error {
 
 // next is what to try next: twice as much while nothing has failed, then the
 // geometric middle, until the two ends are near.
-func (c *findMaxCmd) next(p *findPart) (value float64, ok bool) {
+func (c *findMaxCmd) next(p *report.FindMax) (value float64, ok bool) {
 	switch {
 	case p.Failed == 0:
 		value = min(p.Best*2, c.To)
@@ -107,18 +108,18 @@ func (c *findMaxCmd) next(p *findPart) (value float64, ok bool) {
 }
 
 // attempt plays the scenario once.
-func (c *findMaxCmd) attempt(env environment, text []byte, slo *scenario.SLO, value float64) (attempt, error) {
+func (c *findMaxCmd) attempt(env environment, text []byte, slo *scenario.SLO, value float64) (report.Attempt, error) {
 	sc, err := scenario.Parse(text, c.Set...)
 	if err != nil {
-		return attempt{}, usageError(fmt.Sprintf("scenario %s: %v", c.Scenario, err))
+		return report.Attempt{}, usageError(fmt.Sprintf("scenario %s: %v", c.Scenario, err))
 	}
 	c.turn(sc, value)
-	var got *report
-	quiet := environment{ctx: env.ctx, stdout: io.Discard, stderr: io.Discard, keep: func(o *outcome) { got = o.report }}
+	var got *report.Report
+	quiet := environment{ctx: env.ctx, stdout: io.Discard, stderr: io.Discard, keep: func(o *report.Outcome) { got = o.Report }}
 	t := c.target
-	t.outputs, t.ConnectRate = outputs{}, sc.ConnectRate
+	t.Outputs, t.ConnectRate = report.Outputs{}, sc.ConnectRate
 	if err := play(quiet, &t, &witnesses{}, sc, nil); err != nil && !errors.Is(err, errFaults) {
-		return attempt{}, err
+		return report.Attempt{}, err
 	}
 	return judge(got, slo, value), nil
 }
@@ -142,14 +143,14 @@ func (c *findMaxCmd) turn(sc *scenario.Scenario, value float64) {
 }
 
 // judge compares a run with the promises.
-func judge(r *report, slo *scenario.SLO, value float64) attempt {
-	a := attempt{Value: value, Why: []string{}}
+func judge(r *report.Report, slo *scenario.SLO, value float64) report.Attempt {
+	a := report.Attempt{Value: value, Why: []string{}}
 	bad := func(format string, args ...any) { a.Why = append(a.Why, fmt.Sprintf(format, args...)) }
 	if m := r.Messages; m != nil {
 		a.Delivered, a.Delivery, a.Ack = m.DeliveredRate, m.Delivery, m.Ack
-		late := func(name string, q quantiles, most time.Duration) {
+		late := func(name string, q report.Quantiles, most time.Duration) {
 			if most > 0 && q.P99 > float64(most.Microseconds()) {
-				bad("%s p99 %s above %s", name, short(q.P99), most)
+				bad("%s p99 %s above %s", name, report.Short(q.P99), most)
 			}
 		}
 		late("delivery", m.Delivery, slo.P99.Value)
@@ -168,7 +169,7 @@ func judge(r *report, slo *scenario.SLO, value float64) attempt {
 	if s := r.Server; s != nil {
 		a.CPU, a.RSS = s.CPUPercent/100, s.RSS
 		if slo.Memory > 0 && s.RSS > int64(slo.Memory) {
-			bad("resident memory %s above %s", mib(s.RSS), mib(int64(slo.Memory)))
+			bad("resident memory %s above %s", report.Mib(s.RSS), report.Mib(int64(slo.Memory)))
 		}
 		if slo.CPU > 0 && a.CPU > slo.CPU {
 			bad("CPU of %.2f cores above %g", a.CPU, slo.CPU)
@@ -176,7 +177,7 @@ func judge(r *report, slo *scenario.SLO, value float64) attempt {
 	}
 	n := 0.0
 	for i := range r.Timeline {
-		if p := &r.Timeline[i]; r.measures(p.Phase) && p.Sent > 0 {
+		if p := &r.Timeline[i]; r.Measures(p.Phase) && p.Sent > 0 {
 			a.ToolCPU, n = a.ToolCPU+p.ToolCPU/100, n+1
 		}
 	}
@@ -189,7 +190,7 @@ func judge(r *report, slo *scenario.SLO, value float64) attempt {
 
 // gaveOut says which resource an attempt ran out of, by what is known from
 // outside: the first that fits.
-func gaveOut(a *attempt, r *report) string {
+func gaveOut(a *report.Attempt, r *report.Report) string {
 	cores := float64(runtime.NumCPU())
 	failed := func(code string) bool { return r.Connections.Errors[code] > 0 || r.Connections.Closes[code] > 0 }
 	switch {
@@ -203,7 +204,7 @@ func gaveOut(a *attempt, r *report) string {
 		return "members that read too slowly (this tool's loops, or the server's log)"
 	case failed("111"), failed("3013"):
 		return "the server's limits of rates"
-	case a.ToolCPU > maxToolCPU*float64(r.Tool.Loops):
+	case a.ToolCPU > report.MaxToolCPU*float64(r.Tool.Loops):
 		return "this tool's CPU: give it more --loops, or another machine"
 	case a.CPU+a.ToolCPU > 0.85*cores:
 		return fmt.Sprintf("CPU (the server %.2f, this tool %.2f of %g cores)", a.CPU, a.ToolCPU, cores)

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/hubbub-chat/hubbub/loadgen/report"
 	"github.com/hubbub-chat/hubbub/loadgen/scenario"
 )
 
@@ -23,9 +24,9 @@ func TestSearch(t *testing.T) {
 		{"nothing at all", 0, 0, 0, 9},
 	} {
 		cmd := findMaxCmd{From: 500, To: 100_000, Precision: 0.1}
-		var p findPart
+		var p report.FindMax
 		for value, ok := cmd.From, true; ok; value, ok = cmd.next(&p) {
-			p.add(attempt{Value: value, Met: value <= c.limit})
+			p.Add(report.Attempt{Value: value, Met: value <= c.limit})
 			if len(p.Attempts) > 100 {
 				t.Fatalf("%s: no end", c.name)
 			}
@@ -44,26 +45,26 @@ func TestJudge(t *testing.T) {
 	}
 	for _, c := range []struct {
 		name          string
-		spoil         func(*report)
+		spoil         func(*report.Report)
 		why, resource string
 	}{
-		{"right", func(*report) {}, "", ""},
-		{"late", func(r *report) { r.Messages.Delivery.P99 = 60_000 }, "delivery p99 60.0ms above 50ms", "waiting, with CPU to spare"},
-		{"late acks", func(r *report) { r.Messages.Ack.P99 = 100_000 }, "ack p99 100.0ms above 80ms", "between delivery and acknowledgement"},
-		{"memory", func(r *report) { r.Server.RSS = 200 << 20 }, "resident memory", "the server's memory"},
-		{"CPU", func(r *report) { r.Server.CPUPercent = 1e5 }, "cores above 1.5", "CPU (the server"},
-		{"loss", func(r *report) { r.Check.Lost = 1 }, "1 deliveries lost", "waiting"},
-		{"refused", func(r *report) { r.Check.Refused = 2; r.Connections.Errors = codes{"111": 2} }, "2 connections or publishes failed", "limits of rates"},
-		{"no sockets", func(r *report) { r.Check.Failed = 2; r.Connections.DialError = "too many" }, "2 connections", "this tool's sockets"},
-		{"not let in", func(r *report) { r.Check.Failed = 2; r.Connections.Failed = 2 }, "2 connections", "the server's connections"},
-		{"slow readers", func(r *report) { r.Check.Closed = 1; r.Connections.Closes = codes{"3008": 1} }, "1 connections", "read too slowly"},
-		{"the tool", func(r *report) {
+		{"right", func(*report.Report) {}, "", ""},
+		{"late", func(r *report.Report) { r.Messages.Delivery.P99 = 60_000 }, "delivery p99 60.0ms above 50ms", "waiting, with CPU to spare"},
+		{"late acks", func(r *report.Report) { r.Messages.Ack.P99 = 100_000 }, "ack p99 100.0ms above 80ms", "between delivery and acknowledgement"},
+		{"memory", func(r *report.Report) { r.Server.RSS = 200 << 20 }, "resident memory", "the server's memory"},
+		{"CPU", func(r *report.Report) { r.Server.CPUPercent = 1e5 }, "cores above 1.5", "CPU (the server"},
+		{"loss", func(r *report.Report) { r.Check.Lost = 1 }, "1 deliveries lost", "waiting"},
+		{"refused", func(r *report.Report) { r.Check.Refused = 2; r.Connections.Errors = report.Codes{"111": 2} }, "2 connections or publishes failed", "limits of rates"},
+		{"no sockets", func(r *report.Report) { r.Check.Failed = 2; r.Connections.DialError = "too many" }, "2 connections", "this tool's sockets"},
+		{"not let in", func(r *report.Report) { r.Check.Failed = 2; r.Connections.Failed = 2 }, "2 connections", "the server's connections"},
+		{"slow readers", func(r *report.Report) { r.Check.Closed = 1; r.Connections.Closes = report.Codes{"3008": 1} }, "1 connections", "read too slowly"},
+		{"the tool", func(r *report.Report) {
 			r.Check.Lost = 1
-			r.Timeline = []second{{Sent: 1, ToolCPU: 99}}
+			r.Timeline = []report.Second{{Sent: 1, ToolCPU: 99}}
 		}, "lost", "this tool's CPU"},
 	} {
-		r := &report{Messages: &messages{}, Check: &check{}, Server: &server{RSS: 50 << 20, CPUPercent: 20}, Tool: tool{Loops: 1}}
-		r.Messages.Delivery, r.Messages.Ack = quantiles{P99: 45_000}, quantiles{P99: 46_000}
+		r := &report.Report{Messages: &report.Messages{}, Check: &report.Check{}, Server: &report.Server{RSS: 50 << 20, CPUPercent: 20}, Tool: report.Tool{Loops: 1}}
+		r.Messages.Delivery, r.Messages.Ack = report.Quantiles{P99: 45_000}, report.Quantiles{P99: 46_000}
 		c.spoil(r)
 		a := judge(r, slo, 5)
 		if why := strings.Join(a.Why, ", "); a.Met != (c.why == "") || !strings.Contains(why, c.why) || !strings.Contains(a.Resource, c.resource) {
@@ -100,15 +101,15 @@ func TestFindMax(t *testing.T) {
 
 // TestPlanCommand: from reports to a plan.
 func TestPlanCommand(t *testing.T) {
-	r := report{Run: "x", Density: &densityPart{BytesPerConn: 400, Steps: []densityStep{{RSSAnon: 10 << 20}}}, Server: &server{PerConnect: 60}}
+	r := report.Report{Run: "x", Density: &report.Density{BytesPerConn: 400, Steps: []report.DensityStep{{RSSAnon: 10 << 20}}}, Server: &report.Server{PerConnect: 60}}
 	density := t.TempDir() + "/density.json"
-	if err := r.save(density); err != nil {
+	if err := r.Save(density); err != nil {
 		t.Fatal(err)
 	}
 	run := func(name string, acked, delivered, cpu float64) string {
-		r := report{Run: "x", Server: &server{MeasuredCPU: cpu}, Messages: &messages{Seconds: 10, AckedRate: acked, DeliveredRate: delivered, BytesRate: delivered * 320, Payload: 200}}
+		r := report.Report{Run: "x", Server: &report.Server{MeasuredCPU: cpu}, Messages: &report.Messages{Seconds: 10, AckedRate: acked, DeliveredRate: delivered, BytesRate: delivered * 320, Payload: 200}}
 		file := t.TempDir() + "/" + name
-		if err := r.save(file); err != nil {
+		if err := r.Save(file); err != nil {
 			t.Fatal(err)
 		}
 		return file

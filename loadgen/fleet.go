@@ -10,7 +10,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/hubbub-chat/hubbub/loadgen/check"
 	"github.com/hubbub-chat/hubbub/loadgen/pace"
+	"github.com/hubbub-chat/hubbub/loadgen/report"
 	"github.com/hubbub-chat/hubbub/netpoll"
 )
 
@@ -24,7 +26,7 @@ type fleetConfig struct {
 	prefix    string     // of room names; empty: one of the run's own
 	layout    layout
 	loops     int
-	payload   sizes
+	payload   check.Sizes
 	dialect   dialect
 	seed      uint64  // of what is drawn by chance
 	comeback  backoff // of connections that ended; zero: they stay away
@@ -38,7 +40,7 @@ type fleet struct {
 	// immutable
 	clock     clock
 	run       string // the run's id, in every payload
-	payload   sizes
+	payload   check.Sizes
 	dialect   dialect
 	perRoom   bool // the address names the room
 	layout    layout
@@ -48,7 +50,7 @@ type fleet struct {
 	dials     []netpoll.Dial // to the endpoints, in their order
 	comeback  backoff
 	sources   sources
-	rooms     []room
+	rooms     []check.Room
 	engine    *netpoll.Engine
 	workers   []*worker
 	metronome metronome
@@ -83,7 +85,7 @@ func newFleet(cfg fleetConfig) (*fleet, error) {
 	if cfg.prefix == "" {
 		cfg.prefix = "loadgen-" + f.run + "-"
 	}
-	f.rooms = newRooms(cfg.prefix, cfg.layout.rooms, cfg.keepAcked)
+	f.rooms = check.NewRooms(cfg.prefix, cfg.layout.rooms, cfg.keepAcked)
 	var err error
 	f.engine, err = netpoll.New(netpoll.Config{
 		Loops: cfg.loops, MaxMessage: maxMessage, HandshakeTimeout: 20 * time.Second,
@@ -110,7 +112,7 @@ func newFleet(cfg fleetConfig) (*fleet, error) {
 }
 
 func newRunID() (id string, bits uint16) {
-	var b [runIDLen / 2]byte
+	var b [check.RunIDLen / 2]byte
 	_, _ = rand.Read(b[:]) // never fails
 	return hex.EncodeToString(b[:]), binary.BigEndian.Uint16(b[:])
 }
@@ -152,15 +154,15 @@ func (f *fleet) talk(p *plan) {
 // phase begins a new one: what is due from since on is timed apart. It returns
 // the times of the phase before the last, of which nothing is waited for any
 // more.
-func (f *fleet) phase(since int64) times {
-	sum := newTimes(0)
+func (f *fleet) phase(since int64) report.Times {
+	sum := report.NewTimes(0)
 	var mu sync.Mutex
 	f.ask(func(w *worker) {
 		old := w.rec.turn(since)
 		mu.Lock()
 		defer mu.Unlock()
-		sum.merge(&old)
-		old.reset(0)
+		sum.Merge(&old)
+		old.Reset(0)
 		w.rec.spare = old
 	})
 	return sum
@@ -187,26 +189,26 @@ func (f *fleet) recorded() *recorder {
 }
 
 // recent is the latency of deliveries since it was last called.
-func (f *fleet) recent() quantiles {
-	sum := newLatency()
+func (f *fleet) recent() report.Quantiles {
+	sum := report.NewLatency()
 	var mu sync.Mutex
 	f.ask(func(w *worker) {
 		mu.Lock()
 		defer mu.Unlock()
-		sum.merge(w.rec.recent)
-		w.rec.recent.reset()
+		sum.Merge(w.rec.recent)
+		w.rec.recent.Reset()
 	})
-	return sum.quantiles()
+	return sum.Quantiles()
 }
 
 // counts sums the workers' counts.
-func (f *fleet) counts() snapshot {
-	s := snapshot{at: f.clock.now(), bytesIn: f.engine.Stats().BytesIn}
+func (f *fleet) counts() report.Snapshot {
+	s := report.Snapshot{At: f.clock.now(), BytesIn: f.engine.Stats().BytesIn}
 	var mu sync.Mutex
 	f.ask(func(w *worker) {
 		mu.Lock()
 		defer mu.Unlock()
-		s.add(&w.rec.counts)
+		s.Add(&w.rec.Counts)
 	})
 	return s
 }
@@ -247,11 +249,11 @@ func (f *fleet) end() { f.ask((*worker).end) }
 // arrived, or nobody is left to get it.
 func (f *fleet) settle(ctx context.Context, limit time.Duration, tell *progress) {
 	// An interrupted wait is like one that took too long: the counts tell.
-	_, _ = f.watch(ctx, limit, tell, func(s *snapshot) bool {
-		if s.open() == 0 && !f.comeback.on() {
+	_, _ = f.watch(ctx, limit, tell, func(s *report.Snapshot) bool {
+		if s.Open() == 0 && !f.comeback.on() {
 			return true
 		}
-		if s.unanswered() > 0 || s.open()+s.Gone < s.Joined {
+		if s.Pending() > 0 || s.Open()+s.Gone < s.Joined {
 			return false
 		}
 		missing, _ := f.missing()
@@ -263,7 +265,7 @@ const watchEvery = 20 * time.Millisecond
 
 // watch waits until done says so, for at most limit. It returns early, with
 // the context's error, when that is cancelled.
-func (f *fleet) watch(ctx context.Context, limit time.Duration, tell *progress, done func(*snapshot) bool) (snapshot, error) {
+func (f *fleet) watch(ctx context.Context, limit time.Duration, tell *progress, done func(*report.Snapshot) bool) (report.Snapshot, error) {
 	deadline := time.Now().Add(limit)
 	for {
 		s := f.counts()

@@ -11,6 +11,8 @@ import (
 	"github.com/centrifugal/protocol/cfjson"
 
 	"github.com/hubbub-chat/hubbub/loadgen/blocking"
+	"github.com/hubbub-chat/hubbub/loadgen/check"
+	"github.com/hubbub-chat/hubbub/loadgen/report"
 )
 
 const (
@@ -20,25 +22,25 @@ const (
 
 // readHistories reads all rooms' histories. A store may be behind what was
 // acknowledged: what is missing is looked for again until patience is over.
-func readHistories(ctx context.Context, f *fleet, patience time.Duration) *historyPart {
-	h := new(historyPart)
+func readHistories(ctx context.Context, f *fleet, patience time.Duration) *report.History {
+	h := new(report.History)
 	var mu sync.Mutex
 	var wg sync.WaitGroup
-	rooms, pages := make(chan *room), newLatency()
+	rooms, pages := make(chan *check.Room), report.NewLatency()
 	deadline := time.Now().Add(patience)
 	for i := range min(historyReaders, len(f.rooms)) {
 		wg.Go(func() { // ends with rooms
-			a := &archivist{fleet: f, next: i, page: newLatency()}
+			a := &archivist{fleet: f, next: i, page: report.NewLatency()}
 			defer a.close()
 			for m := range rooms {
 				part, err := a.room(ctx, m, deadline)
 				mu.Lock()
-				h.add(&part, m.name, err)
+				h.Add(&part, m.Name, err)
 				mu.Unlock()
 			}
 			mu.Lock()
 			h.Pages += a.pages
-			pages.merge(a.page)
+			pages.Merge(a.page)
 			mu.Unlock()
 		})
 	}
@@ -47,7 +49,7 @@ func readHistories(ctx context.Context, f *fleet, patience time.Duration) *histo
 	}
 	close(rooms)
 	wg.Wait()
-	h.Page = pages.quantiles()
+	h.Page = pages.Quantiles()
 	return h
 }
 
@@ -58,7 +60,7 @@ type archivist struct {
 	conn   *blocking.Conn
 	lastID uint32
 	pages  int
-	page   latency
+	page   report.Latency
 }
 
 func (a *archivist) close() {
@@ -69,8 +71,8 @@ func (a *archivist) close() {
 }
 
 // room reads one room until everything was found, or the deadline.
-func (a *archivist) room(ctx context.Context, m *room, deadline time.Time) (part kept, err error) {
-	return patiently(ctx, deadline, func() (kept, error) {
+func (a *archivist) room(ctx context.Context, m *check.Room, deadline time.Time) (part check.Kept, err error) {
+	return patiently(ctx, deadline, func() (check.Kept, error) {
 		part, err := a.once(ctx, m)
 		if err != nil {
 			a.close() // and try another connection
@@ -80,26 +82,26 @@ func (a *archivist) room(ctx context.Context, m *room, deadline time.Time) (part
 }
 
 // once reads a room from the first acknowledged message to its end.
-func (a *archivist) once(ctx context.Context, m *room) (kept, error) {
-	c := newComparison(a.fleet.run, a.fleet.payload, m)
-	from, some := c.from()
+func (a *archivist) once(ctx context.Context, m *check.Room) (check.Kept, error) {
+	c := check.NewComparison(a.fleet.run, a.fleet.payload, m)
+	from, some := c.From()
 	if !some {
-		return c.kept, nil
+		return c.Kept, nil
 	}
 	from--
 	for {
-		res, err := a.ask(ctx, m.name, from)
+		res, err := a.ask(ctx, m.Name, from)
 		if err != nil {
-			return c.kept, err
+			return c.Kept, err
 		}
 		a.pages++
 		for _, p := range res.Publications {
-			c.see(p.Offset, p.Data)
+			c.See(p.Offset, p.Data)
 			from = max(from, p.Offset)
 		}
 		if len(res.Publications) == 0 || from >= res.Offset {
-			c.end()
-			return c.kept, nil
+			c.End()
+			return c.Kept, nil
 		}
 	}
 }
@@ -120,7 +122,7 @@ func (a *archivist) ask(ctx context.Context, room string, from uint64) (*protoco
 	if res.History == nil {
 		return nil, errors.New("a reply without a history")
 	}
-	a.page.record(int64(time.Since(began)))
+	a.page.Record(int64(time.Since(began)))
 	return res.History, nil
 }
 

@@ -7,8 +7,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/hubbub-chat/hubbub/loadgen/check"
 	"github.com/hubbub-chat/hubbub/loadgen/hostile"
 	"github.com/hubbub-chat/hubbub/loadgen/pace"
+	"github.com/hubbub-chat/hubbub/loadgen/report"
 )
 
 // hostileCmd is the scenario `hostile`: honest members of rooms are measured
@@ -54,8 +56,8 @@ func (h *hostileCmd) check() error {
 		return usageError("--rooms must be from 1 to --connections")
 	case h.Rate <= 0 || h.Rate > 1e6:
 		return usageError("--rate must be above 0, and at most 1,000,000 messages/s")
-	case h.Payload < minPayload || h.Payload > 1<<20:
-		return usageError(fmt.Sprintf("--payload must be from %d to %d bytes", minPayload, 1<<20))
+	case h.Payload < check.MinPayload || h.Payload > 1<<20:
+		return usageError(fmt.Sprintf("--payload must be from %d to %d bytes", check.MinPayload, 1<<20))
 	case h.Quiet <= 0 || h.Attack <= 0 || h.Drain < 0:
 		return usageError("--quiet and --attack must be above 0, --drain not below")
 	case h.MaxRatio < 0 || h.MaxGrowth < 0:
@@ -77,7 +79,7 @@ func (h *hostileCmd) Run(env environment) error {
 		attacks[i].Prepare() // before there is anything to be disturbed by it
 	}
 	l := inTurn(h.Connections, h.Rooms)
-	s, err := newSession(env, &h.target, "hostile", h, l, exactly(h.Payload))
+	s, err := newSession(env, &h.target, "hostile", h, l, check.Exactly(h.Payload))
 	if err != nil {
 		return err
 	}
@@ -101,7 +103,7 @@ type siege struct {
 
 // phase is what the honest noticed in one stretch of time.
 type phase struct {
-	delivery, lag latency
+	delivery, lag report.Latency
 	cpu           float64 // of one core, percent
 	rss           int64   // at its highest
 	endRSS        int64
@@ -115,22 +117,22 @@ func (w *siege) hold(ctx context.Context, d time.Duration) phase {
 	w.high = before.RSS
 	from := f.counts()
 	f.forget(began)
-	to, _ := f.watch(ctx, d, w.tell, func(c *snapshot) bool { // whoever cancelled knows
+	to, _ := f.watch(ctx, d, w.tell, func(c *report.Snapshot) bool { // whoever cancelled knows
 		if w.looks++; w.looks%4 == 0 { // each 80 ms: it is not free
 			w.high = max(w.high, w.server().RSS)
 		}
-		return c.open() == 0
+		return c.Open() == 0
 	})
 	after := w.server()
 	rec := f.forget(f.clock.now())
 	w.all.merge(rec)
 	seconds := max(float64(f.clock.now()-began)/1e9, 1e-9)
-	return phase{rec.now.delivery, rec.lag, (after.CPU - before.CPU).Seconds() / seconds * 100,
+	return phase{rec.now.Delivery, rec.lag, (after.CPU - before.CPU).Seconds() / seconds * 100,
 		max(w.high, after.RSS), after.RSS, to.Closed - from.Closed}
 }
 
-func (w *siege) run(attacks []hostile.Attack) *hostilePart {
-	part := &hostilePart{Attacks: []attackPart{}, Faults: []string{}}
+func (w *siege) run(attacks []hostile.Attack) *report.Hostile {
+	part := &report.Hostile{Attacks: []report.Attack{}, Faults: []string{}}
 	f, ctx := w.fleet, w.env.ctx
 	from := f.counts()
 	longest := time.Second + w.Quiet
@@ -147,14 +149,14 @@ func (w *siege) run(attacks []hostile.Attack) *hostilePart {
 		}
 		a := &attacks[i]
 		fmt.Fprintf(w.env.stderr, "attack: %s (%s)\n", a.Name, a.Help) // a lost line changes nothing
-		p := attackPart{Name: a.Name, Help: a.Help, QuietCPU: quiet.cpu, Before: quiet.delivery.quantiles()}
+		p := report.Attack{Name: a.Name, Help: a.Help, QuietCPU: quiet.cpu, Before: quiet.delivery.Quantiles()}
 		during := w.attacked(ctx, a, &p)
 		after := w.hold(ctx, w.Quiet)
-		p.After = after.delivery.quantiles()
+		p.After = after.delivery.Quantiles()
 		p.Closed += after.closed
 		p.CPU, p.Growth = during.cpu, during.rss-quiet.endRSS
-		quiet.delivery.merge(after.delivery)
-		p.compare(quiet.delivery.quantiles())
+		quiet.delivery.Merge(after.delivery)
+		p.Compare(quiet.delivery.Quantiles())
 		part.Attacks = append(part.Attacks, p)
 		quiet = after
 	}
@@ -162,13 +164,13 @@ func (w *siege) run(attacks []hostile.Attack) *hostilePart {
 	w.drain(w.Drain)
 	w.report.Interrupted = ctx.Err() != nil
 	w.times = &w.all.now
-	w.report.Messages = newMessages(&from, &to, &w.all.now)
-	part.judge(w.hostileCmd)
+	w.report.Messages = report.NewMessages(&from, &to, &w.all.now)
+	w.judge(part)
 	return part
 }
 
 // attacked lets an attack run beside the honest.
-func (w *siege) attacked(ctx context.Context, a *hostile.Attack, p *attackPart) phase {
+func (w *siege) attacked(ctx context.Context, a *hostile.Attack, p *report.Attack) phase {
 	ctx, end := context.WithTimeout(ctx, max(w.Attack, a.AtLeast))
 	defer end()
 	done := make(chan hostile.Result, 1)
@@ -178,11 +180,11 @@ func (w *siege) attacked(ctx context.Context, a *hostile.Attack, p *attackPart) 
 	during := w.hold(ctx, max(w.Attack, a.AtLeast))
 	end()
 	p.Result = <-done
-	p.During, p.Lag, p.Closed = during.delivery.quantiles(), during.lag.quantiles(), during.closed
+	p.During, p.Lag, p.Closed = during.delivery.Quantiles(), during.lag.Quantiles(), during.closed
 	return during
 }
 
-func (p *hostilePart) judge(h *hostileCmd) {
+func (h *hostileCmd) judge(p *report.Hostile) {
 	for i := range p.Attacks {
 		a := &p.Attacks[i]
 		p.Faults = append(p.Faults, a.Wrong...)

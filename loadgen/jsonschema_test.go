@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/hubbub-chat/hubbub/loadgen/report"
 )
 
 const schemaFile = "../docs/loadgen-report.schema.json"
@@ -21,7 +23,7 @@ func TestSchema(t *testing.T) {
 		"description": "What loadgen --json writes. Names tell units: _s seconds, _us microseconds, _ns nanoseconds, _per_s a second. " +
 			"faults are why the exit code is 1, invalid why the figures are not to be trusted.",
 	}
-	for k, v := range schemaOf(reflect.TypeFor[report]()) {
+	for k, v := range schemaOf(reflect.TypeFor[report.Report]()) {
 		want[k] = v
 	}
 	text, err := json.MarshalIndent(want, "", "  ")
@@ -102,7 +104,7 @@ func TestReportsFitTheSchema(t *testing.T) {
 	if err := json.Unmarshal(text, &v); err != nil {
 		t.Fatal(err)
 	}
-	fits(t, "report", v, schemaOf(reflect.TypeFor[report]()))
+	fits(t, "report", v, schemaOf(reflect.TypeFor[report.Report]()))
 }
 
 func fits(t *testing.T, path string, v any, schema object) {

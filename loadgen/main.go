@@ -13,6 +13,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/hubbub-chat/hubbub/loadgen/report"
 	"github.com/hubbub-chat/hubbub/loadgen/scenario"
 )
 
@@ -44,7 +45,7 @@ type commands struct {
 type environment struct {
 	ctx            context.Context // cancelled by Ctrl-C
 	stdout, stderr io.Writer
-	keep           func(*outcome)              // also gets what is left of a run; nil: nobody
+	keep           func(*report.Outcome)       // also gets what is left of a run; nil: nobody
 	gate           func(context.Context) error // is waited for when the connections are there; nil: nothing
 }
 

@@ -1,11 +1,15 @@
 package main
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/hubbub-chat/hubbub/loadgen/check"
+)
 
 // part is a worker's share of a room: what its members compare with, and what
 // they have in common.
 type part struct {
-	Part
+	check.Part
 	epoch string // the last that a member was told
 }
 

@@ -9,7 +9,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/hubbub-chat/hubbub/loadgen/check"
 	"github.com/hubbub-chat/hubbub/loadgen/pace"
+	"github.com/hubbub-chat/hubbub/loadgen/report"
 	"github.com/hubbub-chat/hubbub/loadgen/rows"
 	"github.com/hubbub-chat/hubbub/loadgen/scenario"
 )
@@ -56,9 +58,9 @@ type player struct {
 	*session
 	sc     *scenario.Scenario
 	wit    *witnesses
-	start  int64 // of the first phase, clock ns
-	all    times // of all measured phases
-	phases []phasePart
+	start  int64        // of the first phase, clock ns
+	all    report.Times // of all measured phases
+	phases []report.Phase
 	rounds int // actions so far
 	db     *rows.DB
 }
@@ -73,7 +75,7 @@ func play(env environment, t *target, w *witnesses, sc *scenario.Scenario, setup
 	if err := feasible(t, sc, &l); err != nil {
 		return err
 	}
-	p := &player{sc: sc, wit: w, all: newTimes(0)}
+	p := &player{sc: sc, wit: w, all: report.NewTimes(0)}
 	if w.MySQL != "" {
 		var err error
 		if p.db, err = rows.Open(env.ctx, w.MySQL); err != nil {
@@ -85,7 +87,7 @@ func play(env environment, t *target, w *witnesses, sc *scenario.Scenario, setup
 	if err != nil {
 		return err
 	}
-	p.session, err = newSession(env, t, sc.Name, setup, l, sizes{sc.Payload.Least, sc.Payload.Most}, func(cfg *fleetConfig) {
+	p.session, err = newSession(env, t, sc.Name, setup, l, check.Sizes{Least: sc.Payload.Least, Most: sc.Payload.Most}, func(cfg *fleetConfig) {
 		cfg.keepAcked, cfg.tokens = w.wanted(), tok
 		if r := sc.Reconnect; r != nil {
 			cfg.comeback = backoff{r.Min.Value, r.Max.Value}
@@ -113,9 +115,9 @@ func play(env environment, t *target, w *witnesses, sc *scenario.Scenario, setup
 	if err := p.afterwards(); err != nil {
 		return err
 	}
-	return p.finish(func(rep *report) {
+	return p.finish(func(rep *report.Report) {
 		if t.ServerPid > 0 {
-			rep.Server = newServer(p.began, connected, cpuFrom, cpuTo, rep)
+			rep.Server = report.NewServer(p.began, connected, cpuFrom, cpuTo, rep)
 		}
 	})
 }
@@ -212,7 +214,7 @@ func (p *player) talk() {
 
 // through goes through the phases. It returns the server's usage and the
 // counts at the ends of what is measured.
-func (p *player) through() (cpuFrom, cpuTo usage, from, to snapshot) {
+func (p *player) through() (cpuFrom, cpuTo report.Usage, from, to report.Snapshot) {
 	f := p.fleet
 	at := p.start
 	before := f.counts()
@@ -232,7 +234,7 @@ func (p *player) through() (cpuFrom, cpuTo usage, from, to snapshot) {
 		if ph.Measured() {
 			cpuTo, to = p.server(), now
 		}
-		p.phases = append(p.phases, phasePart{Name: ph.Name, Measured: ph.Measured(), From: ph.Rate.From, To: ph.Rate.To, messages: *newMessages(&before, &now, nil)})
+		p.phases = append(p.phases, report.Phase{Name: ph.Name, Measured: ph.Measured(), From: ph.Rate.From, To: ph.Rate.To, Messages: *report.NewMessages(&before, &now, nil)})
 		if interrupted || i == len(p.sc.Phases)-1 || p.deserted(&now) {
 			break
 		}
@@ -245,29 +247,29 @@ func (p *player) through() (cpuFrom, cpuTo usage, from, to snapshot) {
 // time writes down the latencies of the last phase but one: what was due in it
 // and has not come in all of the phase behind it counts as lost or not, but no
 // longer as late.
-func (p *player) time(t times) {
+func (p *player) time(t report.Times) {
 	i := len(p.phases) - 2
 	if i < 0 {
 		return
 	}
 	ph := &p.phases[i]
-	ph.messages.times(&t)
+	ph.Messages.Times(&t)
 	p.phaseTimes = append(p.phaseTimes, t)
 	if ph.Measured {
-		p.all.merge(&t)
+		p.all.Merge(&t)
 	}
 }
 
 // sum closes the phases' books.
-func (p *player) sum(from, to *snapshot) {
+func (p *player) sum(from, to *report.Snapshot) {
 	rest := p.fleet.recorded()
 	p.time(rest.before)
-	p.phases = append(p.phases, phasePart{}) // so that the last is the last but one
+	p.phases = append(p.phases, report.Phase{}) // so that the last is the last but one
 	p.time(rest.now)
 	p.phases = p.phases[:len(p.phases)-1]
 	p.report.Phases = p.phases
 	p.times = &p.all
-	p.report.Messages = newMessages(from, to, &p.all)
+	p.report.Messages = report.NewMessages(from, to, &p.all)
 	p.report.Messages.Payload = float64(p.sc.Payload.Least+p.sc.Payload.Most) / 2
 }
 
@@ -324,9 +326,9 @@ func (p *player) command(words []string) (done func() error) {
 // expect judges by what the scenario promises.
 func (p *player) expect() {
 	e, m := &p.sc.Expect, p.report.Messages
-	over := func(what string, q quantiles, most time.Duration) {
+	over := func(what string, q report.Quantiles, most time.Duration) {
 		if most > 0 && q.P99 > float64(most.Microseconds()) {
-			p.fault(fmt.Sprintf("%s p99 %s is above %s", what, short(q.P99), most))
+			p.fault(fmt.Sprintf("%s p99 %s is above %s", what, report.Short(q.P99), most))
 		}
 	}
 	over("delivery", m.Delivery, e.P99.Value)
@@ -366,7 +368,7 @@ func (c *scenariosCmd) Run(env environment) error {
 		_, err = env.stdout.Write(text)
 		return err
 	}
-	t := newTable(env.stdout)
+	t := report.NewTable(env.stdout)
 	for _, name := range scenario.Names() {
 		text, err := scenario.Text(name)
 		if err != nil {
@@ -376,7 +378,7 @@ func (c *scenariosCmd) Run(env environment) error {
 		if err != nil {
 			return err
 		}
-		t.row(name, sc.About)
+		t.Row(name, sc.About)
 	}
 	return t.Flush()
 }

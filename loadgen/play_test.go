@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/hubbub-chat/hubbub/loadgen/report"
 )
 
 // scenarioFile writes a scenario into a file.
@@ -192,9 +194,9 @@ func TestBadScenarios(t *testing.T) {
 			t.Errorf("%v: exit code %d, said %q", c.args, code, stderr)
 		}
 	}
-	code, _, stdout, _ := func() (int, report, string, string) {
+	code, _, stdout, _ := func() (int, report.Report, string, string) {
 		var out strings.Builder
-		return execute(environment{ctx: t.Context(), stdout: &out, stderr: os.Stderr}, []string{"scenarios"}), report{}, out.String(), ""
+		return execute(environment{ctx: t.Context(), stdout: &out, stderr: os.Stderr}, []string{"scenarios"}), report.Report{}, out.String(), ""
 	}()
 	if code != exitOK || !strings.Contains(stdout, "reconnect-storm") {
 		t.Errorf("exit code %d, %s", code, stdout)
@@ -233,34 +235,6 @@ func TestOutputs(t *testing.T) {
 		}
 		if strings.Contains(string(b), "NaN") || strings.Contains(string(b), "ZgotmplZ") || strings.Contains(string(b), "http") {
 			t.Errorf("%s has what it should not", file)
-		}
-	}
-}
-
-// TestSelfCheck: when the tool was the bottleneck the figures say so.
-func TestSelfCheck(t *testing.T) {
-	right := func() *report {
-		r := &report{Messages: &messages{}, Check: &check{}, Tool: tool{Loops: 1}}
-		r.Messages.Delivery = quantiles{Count: 1, P99: 10_000}
-		r.Check.Sent = 1000
-		r.Timeline = []second{{Delivered: 1, ToolCPU: 50}, {ToolCPU: 100}}
-		return r
-	}
-	for name, c := range map[string]struct {
-		spoil func(*report)
-		want  string
-	}{
-		"right":     {func(*report) {}, ""},
-		"CPU":       {func(r *report) { r.Timeline[0].ToolCPU = 99 }, "99% of a core"},
-		"lag":       {func(r *report) { r.Tool.Lag.P99 = 6000 }, "lagged by 6.00ms"},
-		"small lag": {func(r *report) { r.Tool.Lag.P99 = 1900; r.Messages.Delivery.P99 = 2000 }, ""},
-		"late":      {func(r *report) { r.Check.Late = 20 }, "2.0% of the messages"},
-	} {
-		r := right()
-		c.spoil(r)
-		r.selfCheck()
-		if got := strings.Join(r.Invalid, ", "); (got != "") != (c.want != "") || !strings.Contains(got, c.want) {
-			t.Errorf("%s: %q, want %q", name, got, c.want)
 		}
 	}
 }

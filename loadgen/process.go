@@ -8,6 +8,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/hubbub-chat/hubbub/loadgen/report"
 )
 
 // clockTick is the unit of times in /proc. Linux fixed it at 1/100 s for
@@ -15,7 +17,7 @@ import (
 const clockTick = 10 * time.Millisecond
 
 // processUsage reads /proc.
-func processUsage(pid int) (u usage, err error) {
+func processUsage(pid int) (u report.Usage, err error) {
 	dir := "/proc/" + strconv.Itoa(pid)
 	stat, err := os.ReadFile(dir + "/stat")
 	if err != nil {
@@ -64,7 +66,7 @@ func kernelSlab() int64 {
 }
 
 // ownUsage is processUsage of this process, with the CPU to the microsecond.
-func ownUsage() usage {
+func ownUsage() report.Usage {
 	u, _ := processUsage(os.Getpid()) // a missing /proc leaves zeros in the report
 	var ru syscall.Rusage
 	if syscall.Getrusage(syscall.RUSAGE_SELF, &ru) == nil {

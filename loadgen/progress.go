@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/hubbub-chat/hubbub/loadgen/report"
 )
 
 // progress follows a run while it goes on: a line a second, which on a
@@ -17,19 +19,19 @@ import (
 type progress struct {
 	out      io.Writer
 	terminal bool
-	server   func() usage
+	server   func() report.Usage
 	total    time.Duration // of the phases; 0: unknown
 	began    int64         // of the phases, clock ns
 	phase    string
 
-	last     snapshot
-	timeline []second
+	last     report.Snapshot
+	timeline []report.Second
 
 	// atomic
-	latest atomic.Pointer[snapshot] // for who asks from another goroutine
+	latest atomic.Pointer[report.Snapshot] // for who asks from another goroutine
 }
 
-func newProgress(out io.Writer, server func() usage) *progress {
+func newProgress(out io.Writer, server func() report.Usage) *progress {
 	p := &progress{out: out, server: server}
 	if f, ok := out.(*os.File); ok {
 		_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
@@ -39,16 +41,16 @@ func newProgress(out io.Writer, server func() usage) *progress {
 }
 
 // now is called often and does something when a second has passed.
-func (p *progress) now(f *fleet, s *snapshot) {
-	if p == nil || s.at-p.last.at < int64(time.Second) {
+func (p *progress) now(f *fleet, s *report.Snapshot) {
+	if p == nil || s.At-p.last.At < int64(time.Second) {
 		return
 	}
-	s.own, s.server = ownUsage(), p.server()
-	if p.last.at > 0 {
-		s.recent = f.recent()
-		point := newSecond(&p.last, s, f.clock.unix)
+	s.Own, s.Server = ownUsage(), p.server()
+	if p.last.At > 0 {
+		s.Recent = f.recent()
+		point := report.NewSecond(&p.last, s, f.clock.unix)
 		point.Phase = p.phase
-		if len(p.timeline) < maxSeconds {
+		if len(p.timeline) < report.MaxSeconds {
 			p.timeline = append(p.timeline, point)
 		}
 		p.write(p.line(f, s))
@@ -72,7 +74,7 @@ func (p *progress) write(line string) {
 
 // end leaves the terminal on a fresh line.
 func (p *progress) end() {
-	if p.terminal && p.last.at > 0 {
+	if p.terminal && p.last.At > 0 {
 		fmt.Fprint(p.out, "\r\x1b[K") // a lost line changes nothing
 	}
 }
@@ -88,11 +90,11 @@ func (p *progress) bar(now int64) string {
 	return fmt.Sprintf("[%s%s] %s  ", strings.Repeat("#", full), strings.Repeat(".", cells-full), p.phase)
 }
 
-func (p *progress) line(f *fleet, s *snapshot) string {
-	seconds := float64(s.at-p.last.at) / 1e9
+func (p *progress) line(f *fleet, s *report.Snapshot) string {
+	seconds := float64(s.At-p.last.At) / 1e9
 	per := func(now, then uint64) float64 { return float64(now-then) / seconds }
-	line := fmt.Sprintf("%4.0fs  %s%d connections", float64(s.at-f.clock.unix)/1e9, p.bar(s.at), s.open())
-	if s.settled() > p.last.settled() {
+	line := fmt.Sprintf("%4.0fs  %s%d connections", float64(s.At-f.clock.unix)/1e9, p.bar(s.At), s.Open())
+	if s.Settled() > p.last.Settled() {
 		line += fmt.Sprintf("  +%.0f/s", per(s.Joined, p.last.Joined))
 	}
 	if s.Failed > 0 {
@@ -107,10 +109,10 @@ func (p *progress) line(f *fleet, s *snapshot) string {
 	if s.Sent > 0 {
 		line += fmt.Sprintf("  sent %.0f/s  acked %.0f/s  delivered %.0f/s", per(s.Sent, p.last.Sent),
 			per(s.Acked, p.last.Acked), per(s.Delivered, p.last.Delivered))
-		if s.recent.Count > 0 {
-			line += fmt.Sprintf("  p50 %s p99 %s", short(s.recent.P50), short(s.recent.P99))
+		if s.Recent.Count > 0 {
+			line += fmt.Sprintf("  p50 %s p99 %s", report.Short(s.Recent.P50), report.Short(s.Recent.P99))
 		}
-		line += fmt.Sprintf("  unanswered %d", s.unanswered())
+		line += fmt.Sprintf("  unanswered %d", s.Pending())
 	}
 	if n := s.Refused + s.Unsent; n > 0 {
 		line += fmt.Sprintf("  refused or unsent %d", n)

@@ -57,8 +57,8 @@ func (e *exporter) write(w io.Writer) {
 	}
 	gauge := func(name, help string, v float64) { one("gauge", name, help, v) }
 	counter := func(name, help string, v uint64) { one("counter", name, help, float64(v)) }
-	gauge("connections", "Connections that are members of their room.", float64(s.open()))
-	gauge("unanswered", "Publishes whose answer may still come.", float64(s.unanswered()))
+	gauge("connections", "Connections that are members of their room.", float64(s.Open()))
+	gauge("unanswered", "Publishes whose answer may still come.", float64(s.Pending()))
 	counter("joined_total", "Connections that joined their room.", s.Joined)
 	counter("failed_total", "Connections that never did.", s.Failed)
 	counter("closed_total", "Memberships that the server or the network ended.", s.Closed)
@@ -69,7 +69,7 @@ func (e *exporter) write(w io.Writer) {
 	counter("unsent_total", "Messages that could not be sent.", s.Unsent)
 	counter("delivered_total", "Publications received.", s.Delivered)
 	counter("faults_total", "Publications duplicated, out of order or unexpected.", s.Duplicated+s.Reordered+s.Unexpected)
-	for q, v := range map[string]float64{"0.5": s.recent.P50, "0.99": s.recent.P99, "1": s.recent.Max} {
+	for q, v := range map[string]float64{"0.5": s.Recent.P50, "0.99": s.Recent.P99, "1": s.Recent.Max} {
 		fmt.Fprintf(w, "loadgen_delivery_seconds{quantile=%q} %g\n", q, v/1e6)
 	}
 }

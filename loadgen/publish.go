@@ -1,5 +1,7 @@
 package main
 
+import "github.com/hubbub-chat/hubbub/loadgen/check"
+
 // publish sends message n of the client's room, which was due at a time. It
 // returns false when it cannot.
 func (c *client) publish(n uint32, at, now int64) bool {
@@ -9,8 +11,8 @@ func (c *client) publish(n uint32, at, now int64) bool {
 	w := c.worker
 	c.lastID = max(c.lastID+1, firstID)
 	c.pending = append(c.pending, inflight{c.lastID, n, at, now})
-	c.part.room.sent(n)
-	w.fleet.dialect.publish(c, c.lastID, payload{c.index, n, at, now - at})
+	c.part.Room.Sent(n)
+	w.fleet.dialect.publish(c, c.lastID, check.Payload{Publisher: c.index, N: n, At: at, Lag: now - at})
 	return true
 }
 
@@ -19,12 +21,12 @@ func (c *client) acked(id uint32, now int64) {
 	if p, ok := c.answered(id); ok {
 		c.worker.rec.Acked++
 		c.worker.rec.answered(&p, now)
-		c.part.room.ack(p.messageID(c.index))
+		c.part.Room.Ack(p.messageID(c.index))
 	}
 }
 
 func (p *inflight) messageID(publisher uint32) uint64 {
-	return payload{publisher: publisher, n: p.n}.id()
+	return check.Payload{Publisher: publisher, N: p.n}.ID()
 }
 
 // answered takes the publish with this id off the pending ones.
@@ -44,7 +46,7 @@ func (c *client) answered(id uint32) (inflight, bool) {
 func (c *client) abandon() {
 	for i := range c.pending {
 		c.worker.rec.Cut++
-		c.part.room.refuse(c.pending[i].n)
+		c.part.Room.Refuse(c.pending[i].n)
 	}
 	c.pending = c.pending[:0]
 }

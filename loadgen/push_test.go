@@ -2,18 +2,18 @@ package main
 
 import (
 	"bytes"
-	"encoding/json"
 	"testing"
 
 	"github.com/centrifugal/protocol"
 	"github.com/centrifugal/protocol/cfjson"
 
+	"github.com/hubbub-chat/hubbub/loadgen/check"
 	"github.com/hubbub-chat/hubbub/schema"
 )
 
 var testPush = func() []byte {
 	var enc schema.Encoder
-	data := payload{12, 345, 1_800_000_000_000_000_000, 6789}.append(nil, "0123abcd", 200)
+	data := check.Payload{Publisher: 12, N: 345, At: 1_800_000_000_000_000_000, Lag: 6789}.Append(nil, "0123abcd", 200)
 	return enc.AppendPush(nil, schema.JSON, &schema.Message{
 		Room: "loadgen-0123abcd-0", Offset: 1_800_000_000_001_024, User: "alice", Client: "c0ffee", Data: data,
 	})
@@ -75,51 +75,6 @@ func TestPushForms(t *testing.T) {
 	}
 }
 
-func TestPayload(t *testing.T) {
-	const run = "0123abcd"
-	for _, p := range []payload{
-		{},
-		{1, 2, 3, 4},
-		{1<<32 - 1, 1<<32 - 1, 1<<63 - 1, maxLag},
-	} {
-		for _, size := range []int{minPayload, minPayload + 1, 200, 2000, 65536} {
-			b := p.append([]byte("before"), run, size)[len("before"):]
-			if len(b) != size || !json.Valid(b) {
-				t.Fatalf("%+v: %d bytes, want %d: %s", p, len(b), size, b)
-			}
-			got, ok := parsePayload(b, run, exactly(size))
-			if !ok || got != p {
-				t.Fatalf("%+v read as %+v, %t", p, got, ok)
-			}
-			for name, bad := range map[string]bool{
-				"another run":  accepted(parsePayload(b, "ffffffff", exactly(size))),
-				"another size": accepted(parsePayload(b, run, exactly(size+1))),
-				"cut":          accepted(parsePayload(b[:size-1], run, exactly(size-1))),
-			} {
-				if bad {
-					t.Errorf("%+v: accepted from %s", p, name)
-				}
-			}
-		}
-	}
-}
-
-func accepted(_ payload, ok bool) bool { return ok }
-
-func FuzzPayload(f *testing.F) {
-	f.Add(payload{1, 2, 3, 4}.append(nil, "0123abcd", 200))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		p, ok := parsePayload(b, "0123abcd", exactly(len(b)))
-		if !ok || len(b) < minPayload {
-			return
-		}
-		again, ok := parsePayload(p.append(nil, "0123abcd", len(b)), "0123abcd", exactly(len(b)))
-		if !ok || again != p {
-			t.Fatalf("%+v, again %+v, %t", p, again, ok)
-		}
-	})
-}
-
 func TestHotPathDoesNotAllocate(t *testing.T) {
 	var out []byte
 	if n := testing.AllocsPerRun(1000, func() {
@@ -127,11 +82,11 @@ func TestHotPathDoesNotAllocate(t *testing.T) {
 		if !ok {
 			t.Fatal("not taken")
 		}
-		said, ok := parsePayload(p.data, "0123abcd", exactly(200))
+		said, ok := check.ParsePayload(p.data, "0123abcd", check.Exactly(200))
 		if !ok {
 			t.Fatal("not parsed")
 		}
-		out = said.append(out[:0], "0123abcd", 200)
+		out = said.Append(out[:0], "0123abcd", 200)
 	}); n > 0 {
 		t.Fatalf("%v allocations a message", n)
 	}
@@ -141,7 +96,7 @@ func BenchmarkPush(b *testing.B) {
 	b.SetBytes(int64(len(testPush)))
 	for b.Loop() {
 		p, _ := scanPush(testPush)
-		if _, ok := parsePayload(p.data, "0123abcd", exactly(200)); !ok {
+		if _, ok := check.ParsePayload(p.data, "0123abcd", check.Exactly(200)); !ok {
 			b.Fatal("not parsed")
 		}
 	}
@@ -155,16 +110,4 @@ func BenchmarkPushDecoder(b *testing.B) {
 			b.Fatal("not decoded")
 		}
 	}
-}
-
-func BenchmarkObserve(b *testing.B) {
-	g := newGroup(100)
-	o := uint64(0)
-	for b.Loop() {
-		o++
-		for _, r := range g.readers {
-			g.seq.observe(r, entry{o, o})
-		}
-	}
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/100, "ns/delivery")
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/centrifugal/protocol"
 
+	"github.com/hubbub-chat/hubbub/loadgen/report"
 	"github.com/hubbub-chat/hubbub/netpoll"
 	"github.com/hubbub-chat/hubbub/schema"
 )
@@ -124,7 +125,7 @@ func TestSurvivesAKill(t *testing.T) {
 	h := startHubbub(t, addr, dir)
 	type ran struct {
 		code           int
-		r              report
+		r              report.Report
 		stdout, stderr string
 	}
 	done := make(chan ran, 1)

@@ -3,6 +3,9 @@ package main
 import (
 	"math"
 	"time"
+
+	"github.com/hubbub-chat/hubbub/loadgen/check"
+	"github.com/hubbub-chat/hubbub/loadgen/report"
 )
 
 // lateAfter is how much later than planned a message may leave before it
@@ -12,44 +15,44 @@ const lateAfter = 10 * time.Millisecond
 // recorder counts and times what happens to one worker's clients. It belongs
 // to the worker's loop; scenarios get copies and sums.
 type recorder struct {
-	counts
+	report.Counts
 	errors map[uint32]uint64 // error replies by code
 	closes map[uint32]uint64 // ends of connections by close code; 1006: without one
 	unsubs map[uint32]uint64 // unsubscribe pushes by code
 
 	// Latencies count from when a thing was due, services from when it was
 	// really sent. Both only for what was due after since.
-	now, before, spare times
-	tcp                latency // from dialling to a connected socket
-	handshake          latency // from dialling to the end of the handshake
-	connect            latency // from connect+subscribe to the connect reply
-	subscribe          latency // from connect+subscribe to the subscribe reply
-	recovery           latency // the same of members that came back and recovered
-	away               latency // from the end of a membership to its return
-	refresh            latency // of tokens on a living connection
-	recent             latency // deliveries since a scenario last asked
-	lag                latency // how late the loop's turns were
-	lifeLag            latency // the same before the last phase
+	now, before, spare report.Times
+	tcp                report.Latency // from dialling to a connected socket
+	handshake          report.Latency // from dialling to the end of the handshake
+	connect            report.Latency // from connect+subscribe to the connect reply
+	subscribe          report.Latency // from connect+subscribe to the subscribe reply
+	recovery           report.Latency // the same of members that came back and recovered
+	away               report.Latency // from the end of a membership to its return
+	refresh            report.Latency // of tokens on a living connection
+	recent             report.Latency // deliveries since a scenario last asked
+	lag                report.Latency // how late the loop's turns were
+	lifeLag            report.Latency // the same before the last phase
 }
 
 // all are the latencies but for recent, which is one scenario's own, and those
 // of messages.
-func (r *recorder) all() []latency {
-	return []latency{r.tcp, r.handshake, r.connect, r.subscribe, r.recovery, r.away, r.refresh, r.lag, r.lifeLag}
+func (r *recorder) all() []report.Latency {
+	return []report.Latency{r.tcp, r.handshake, r.connect, r.subscribe, r.recovery, r.away, r.refresh, r.lag, r.lifeLag}
 }
 
 func newRecorder() *recorder {
 	return &recorder{
 		errors: map[uint32]uint64{}, closes: map[uint32]uint64{}, unsubs: map[uint32]uint64{},
-		tcp: newLatency(), handshake: newLatency(), connect: newLatency(), subscribe: newLatency(),
-		recovery: newLatency(), away: newLatency(), refresh: newLatency(),
-		now: newTimes(0), before: newTimes(math.MaxInt64), spare: newTimes(0),
-		recent: newLatency(), lag: newLatency(), lifeLag: newLatency(),
+		tcp: report.NewLatency(), handshake: report.NewLatency(), connect: report.NewLatency(), subscribe: report.NewLatency(),
+		recovery: report.NewLatency(), away: report.NewLatency(), refresh: report.NewLatency(),
+		now: report.NewTimes(0), before: report.NewTimes(math.MaxInt64), spare: report.NewTimes(0),
+		recent: report.NewLatency(), lag: report.NewLatency(), lifeLag: report.NewLatency(),
 	}
 }
 
 func (r *recorder) merge(o *recorder) {
-	r.add(&o.counts)
+	r.Add(&o.Counts)
 	for sum, part := range map[*map[uint32]uint64]map[uint32]uint64{
 		&r.errors: o.errors, &r.closes: o.closes, &r.unsubs: o.unsubs,
 	} {
@@ -57,39 +60,39 @@ func (r *recorder) merge(o *recorder) {
 			(*sum)[code] += n
 		}
 	}
-	r.now.merge(&o.now)
-	r.before.merge(&o.before)
+	r.now.Merge(&o.now)
+	r.before.Merge(&o.before)
 	from := o.all()
 	for i, l := range r.all() {
-		l.merge(from[i])
+		l.Merge(from[i])
 	}
 }
 
 // forget empties the latencies of messages, at the end of a phase after which
 // nothing that was due in it counts.
 func (r *recorder) forget(since int64) {
-	r.now.reset(since)
-	r.before.reset(math.MaxInt64)
-	r.lifeLag.merge(r.lag)
-	r.lag.reset()
+	r.now.Reset(since)
+	r.before.Reset(math.MaxInt64)
+	r.lifeLag.Merge(r.lag)
+	r.lag.Reset()
 }
 
 // turn begins a phase: what was due in the last still counts there. It returns
 // the times of the phase before that.
-func (r *recorder) turn(since int64) (over times) {
+func (r *recorder) turn(since int64) (over report.Times) {
 	over = r.before
 	r.before = r.now
 	r.now = r.spare
-	r.now.reset(since)
+	r.now.Reset(since)
 	return over
 }
 
 // due are the times of the phase in which something was due; nil: of none.
-func (r *recorder) due(at int64) *times {
+func (r *recorder) due(at int64) *report.Times {
 	switch {
-	case at >= r.now.since:
+	case at >= r.now.Since:
 		return &r.now
-	case at >= r.before.since:
+	case at >= r.before.Since:
 		return &r.before
 	}
 	return nil
@@ -98,41 +101,41 @@ func (r *recorder) due(at int64) *times {
 // answered times a publish.
 func (r *recorder) answered(p *inflight, now int64) {
 	if t := r.due(p.at); t != nil {
-		t.ack.record(now - p.at)
-		t.ackService.record(now - p.sent)
+		t.Ack.Record(now - p.at)
+		t.AckService.Record(now - p.sent)
 	}
 }
 
 // delivered times a delivery. What was due while its member was away was late
 // by that, and is kept apart. last says that all other members have had it.
-func (r *recorder) delivered(p *payload, now int64, away, last bool) {
-	t := r.due(p.at)
+func (r *recorder) delivered(p *check.Payload, now int64, away, last bool) {
+	t := r.due(p.At)
 	if away {
 		if t != nil {
-			t.recovered.record(now - p.at)
+			t.Recovered.Record(now - p.At)
 		}
 		return
 	}
-	r.recent.record(now - p.at)
+	r.recent.Record(now - p.At)
 	if t == nil {
 		return
 	}
-	t.delivery.record(now - p.at)
-	t.deliveryService.record(now - p.at - p.lag)
+	t.Delivery.Record(now - p.At)
+	t.DeliveryService.Record(now - p.At - p.Lag)
 	if last {
-		t.last.record(now - p.at)
+		t.Last.Record(now - p.At)
 	}
 }
 
 // measured are a run's latencies, those without a value left out.
-func measured(rec *recorder, t *times) (all []series) {
-	for _, s := range []series{
-		{"tcp", rec.tcp}, {"handshake", rec.handshake}, {"connect", rec.connect}, {"subscribe", rec.subscribe},
-		{"recovery", rec.recovery}, {"away", rec.away}, {"refresh", rec.refresh},
-		{"ack", t.ack}, {"ack service", t.ackService}, {"delivery", t.delivery}, {"delivery service", t.deliveryService},
-		{"last member", t.last}, {"recovered", t.recovered}, {"send error", t.sendError}, {"tool lag", rec.lag},
+func measured(rec *recorder, t *report.Times) (all []report.Series) {
+	for _, s := range []report.Series{
+		{Name: "tcp", Latency: rec.tcp}, {Name: "handshake", Latency: rec.handshake}, {Name: "connect", Latency: rec.connect}, {Name: "subscribe", Latency: rec.subscribe},
+		{Name: "recovery", Latency: rec.recovery}, {Name: "away", Latency: rec.away}, {Name: "refresh", Latency: rec.refresh},
+		{Name: "ack", Latency: t.Ack}, {Name: "ack service", Latency: t.AckService}, {Name: "delivery", Latency: t.Delivery}, {Name: "delivery service", Latency: t.DeliveryService},
+		{Name: "last member", Latency: t.Last}, {Name: "recovered", Latency: t.Recovered}, {Name: "send error", Latency: t.SendError}, {Name: "tool lag", Latency: rec.lag},
 	} {
-		if !s.empty() {
+		if !s.Empty() {
 			all = append(all, s)
 		}
 	}

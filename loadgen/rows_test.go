@@ -9,6 +9,7 @@ import (
 	_ "github.com/go-sql-driver/mysql" // the driver
 
 	"github.com/hubbub-chat/hubbub/internal/backends"
+	"github.com/hubbub-chat/hubbub/loadgen/check"
 	"github.com/hubbub-chat/hubbub/loadgen/rows"
 	"github.com/hubbub-chat/hubbub/sink"
 )
@@ -32,17 +33,17 @@ func TestRows(t *testing.T) {
 	}
 	defer db.Close() //nolint:errcheck // a test's
 
-	f := &fleet{run: "0123abcd", payload: exactly(100), rooms: newRooms("rows-", 2, true)}
-	var seen reader
-	f.rooms[0].join(&seen, 0)
+	f := &fleet{run: "0123abcd", payload: check.Exactly(100), rooms: check.NewRooms("rows-", 2, true)}
+	var seen check.Reader
+	f.rooms[0].Join(&seen, 0)
 	var insert strings.Builder
 	var args []any
 	for n := range uint32(messages) {
-		p := payload{publisher: 7, n: n}
-		f.rooms[0].sent(n)
-		f.rooms[0].ack(p.id())
-		f.rooms[0].observe(&seen, entry{uint64(n+1) * 1024, p.id()})
-		if args = append(args, (n+1)*1024, p.append(nil, f.run, 100)); insert.Len() > 0 {
+		p := check.Payload{Publisher: 7, N: n}
+		f.rooms[0].Sent(n)
+		f.rooms[0].Ack(p.ID())
+		f.rooms[0].Observe(&seen, check.Entry{Offset: uint64(n+1) * 1024, ID: p.ID()})
+		if args = append(args, (n+1)*1024, p.Append(nil, f.run, 100)); insert.Len() > 0 {
 			insert.WriteString(",")
 		}
 		insert.WriteString("('rows-0', ?, 0, '', '', '', '', ?)")
@@ -51,17 +52,17 @@ func TestRows(t *testing.T) {
 	if _, err := writer.Exec(into+insert.String(), args...); err != nil {
 		t.Fatal(err)
 	}
-	other := payload{publisher: 8, n: 1}.append(nil, f.run, 100)
+	other := check.Payload{Publisher: 8, N: 1}.Append(nil, f.run, 100)
 	for _, c := range []struct {
 		name, spoil string
 		args        []any
-		want        kept
+		want        check.Kept
 	}{
-		{"right", "", nil, kept{Messages: messages}},
-		{"one is not shown", "UPDATE messages SET dup_of = 1024 WHERE seq = 20480", nil, kept{Messages: messages - 1, Missing: 1}},
-		{"and the last is gone", "DELETE FROM messages WHERE seq = 4608000", nil, kept{Messages: messages - 2, Missing: 2}},
-		{"and one is another", "UPDATE messages SET body = ? WHERE seq = 30720", []any{other}, kept{Messages: messages - 2, Missing: 2, Other: 1}},
-		{"and a foreign one", into + "('rows-0', 30721, 0, '', '', '', '', '{}')", nil, kept{Messages: messages - 1, Missing: 2, Other: 2}},
+		{"right", "", nil, check.Kept{Messages: messages}},
+		{"one is not shown", "UPDATE messages SET dup_of = 1024 WHERE seq = 20480", nil, check.Kept{Messages: messages - 1, Missing: 1}},
+		{"and the last is gone", "DELETE FROM messages WHERE seq = 4608000", nil, check.Kept{Messages: messages - 2, Missing: 2}},
+		{"and one is another", "UPDATE messages SET body = ? WHERE seq = 30720", []any{other}, check.Kept{Messages: messages - 2, Missing: 2, Other: 1}},
+		{"and a foreign one", into + "('rows-0', 30721, 0, '', '', '', '', '{}')", nil, check.Kept{Messages: messages - 1, Missing: 2, Other: 2}},
 	} {
 		if c.spoil != "" {
 			if _, err := writer.Exec(c.spoil, c.args...); err != nil {
@@ -70,7 +71,7 @@ func TestRows(t *testing.T) {
 		}
 		k := readRows(t.Context(), f, db, time.Millisecond)
 		c.want.Rooms, c.want.Acked = 2, messages
-		if got, want := k.line(), c.want.line(); got != want || len(k.Errors) > 0 {
+		if got, want := k.Line(), c.want.Line(); got != want || len(k.Errors) > 0 {
 			t.Errorf("%s: %s, want %s, errors %v", c.name, got, want, k.Errors)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/hubbub-chat/hubbub/loadgen/check"
 	"github.com/hubbub-chat/hubbub/loadgen/scenario"
 )
 
@@ -32,8 +33,8 @@ func (r *runCmd) check() error {
 		return usageError("--connections must be above 0")
 	case r.Rooms < 1 || r.Rooms > r.Connections:
 		return usageError("--rooms must be from 1 to --connections")
-	case r.Payload < minPayload || r.Payload > 1<<20:
-		return usageError(fmt.Sprintf("--payload must be from %d to %d bytes", minPayload, 1<<20))
+	case r.Payload < check.MinPayload || r.Payload > 1<<20:
+		return usageError(fmt.Sprintf("--payload must be from %d to %d bytes", check.MinPayload, 1<<20))
 	case r.Rate < 0 || r.Rate > 1e7:
 		return usageError("--rate must be from 0 to 10,000,000 messages/s")
 	case r.Talkers < 0:

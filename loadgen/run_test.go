@@ -10,9 +10,11 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
+	"github.com/hubbub-chat/hubbub/loadgen/report"
 	"github.com/hubbub-chat/hubbub/netpoll"
 	"github.com/hubbub-chat/hubbub/schema"
-	"go.uber.org/goleak"
 )
 
 func TestMain(m *testing.M) {
@@ -26,7 +28,7 @@ func TestMain(m *testing.M) {
 }
 
 // loadgen runs a command line in this process.
-func loadgen(t testing.TB, ctx context.Context, args ...string) (code int, r report, stdout, stderr string) {
+func loadgen(t testing.TB, ctx context.Context, args ...string) (code int, r report.Report, stdout, stderr string) {
 	t.Helper()
 	var out, errs bytes.Buffer
 	file := filepath.Join(t.TempDir(), "report.json")

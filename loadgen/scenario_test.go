@@ -73,17 +73,6 @@ func TestDensity(t *testing.T) {
 	}
 }
 
-func TestSlope(t *testing.T) {
-	steps := []densityStep{{Conns: 0, RSSAnon: 900}, {Conns: 10, RSSAnon: 5000}, {Conns: 20, RSSAnon: 9000}, {Conns: 40, RSSAnon: 17000}}
-	d := densityPart{Steps: steps}
-	if d.sum(); d.BytesPerConn < 399.9 || d.BytesPerConn > 400.1 {
-		t.Fatalf("%v bytes a connection, want 400", d.BytesPerConn)
-	}
-	if got := slope(steps[:1], func(s *densityStep) int64 { return s.RSSAnon }); got != 0 {
-		t.Fatalf("slope of one step: %v", got)
-	}
-}
-
 func TestProcessUsage(t *testing.T) {
 	for began := time.Now(); time.Since(began) < 60*time.Millisecond; { // use some CPU
 	}

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/hubbub-chat/hubbub/loadgen/null"
+	"github.com/hubbub-chat/hubbub/loadgen/report"
 )
 
 // nullCmd is `null`: the null server by itself.
@@ -70,9 +71,9 @@ type selftestCmd struct {
 type trial struct {
 	name     string
 	coalesce time.Duration
-	args     []string             // of run; %d is scaled
-	scaled   map[string]float64   // flags that are scaled
-	figure   func(*report) figure // what is to be shown
+	args     []string                    // of run; %d is scaled
+	scaled   map[string]float64          // flags that are scaled
+	figure   func(*report.Report) figure // what is to be shown
 }
 
 // figure is one result.
@@ -86,8 +87,8 @@ type figure struct {
 }
 
 func (s *selftestCmd) trials() []trial {
-	atLeast := func(name string, want float64) func(*report) figure {
-		return func(r *report) figure {
+	atLeast := func(name string, want float64) func(*report.Report) figure {
+		return func(r *report.Report) figure {
 			got := r.Messages.DeliveredRate
 			return figure{Name: name, Want: fmt.Sprintf("at least %.0f/s", want), Got: fmt.Sprintf("%.0f/s", got), Met: got >= want*0.99}
 		}
@@ -99,16 +100,16 @@ func (s *selftestCmd) trials() []trial {
 			args:   []string{"-c", "500", "--rooms", "1", "--talkers", "20", "--payload", "96", "--warmup", s.time(1), "-d", s.time(5), "--drain", "20s"},
 			scaled: map[string]float64{"-r": 4200}, figure: atLeast("received coalesced, all checked", 2_000_000*s.Scale)},
 		{name: "holds connections", args: []string{"--rooms", "100", "-r", "100", "--warmup", "0s", "-d", s.time(3), "--drain", "20s"},
-			scaled: map[string]float64{"-c": 18_000}, figure: func(r *report) figure {
+			scaled: map[string]float64{"-c": 18_000}, figure: func(r *report.Report) figure {
 				got, conns := float64(r.Tool.RSS)/1e6, float64(r.Connections.Joined)
 				return figure{Name: fmt.Sprintf("%.0f connections from one process", conns), Want: "under 90 MB resident, 5 kB each",
 					Got: fmt.Sprintf("%.1f MB, %.1f kB each", got, got*1e3/max(conns, 1)), Met: got < 90}
 			}},
 		{name: "is on time", args: []string{"-c", "100", "--rooms", "100", "--warmup", s.time(1), "-d", s.time(5)},
-			scaled: map[string]float64{"-r": 10_000}, figure: func(r *report) figure {
+			scaled: map[string]float64{"-r": 10_000}, figure: func(r *report.Report) figure {
 				got := r.Messages.SendError
 				return figure{Name: "its own timing error at 10,000 messages/s", Want: "p99 under 1 ms",
-					Got: fmt.Sprintf("p99 %s, max %s", short(got.P99), short(got.Max)), Met: got.Count > 0 && got.P99 < 1000}
+					Got: fmt.Sprintf("p99 %s, max %s", report.Short(got.P99), report.Short(got.Max)), Met: got.Count > 0 && got.P99 < 1000}
 			}},
 	}
 }
@@ -136,7 +137,7 @@ func (s *selftestCmd) Run(env environment) error {
 		}
 		figures = append(figures, f)
 	}
-	t := newTable(env.stdout)
+	t := report.NewTable(env.stdout)
 	fmt.Fprintln(t, "figure\twanted\tgot\ttool CPU\tresult") // Flush has the error
 	missed := false
 	for _, f := range figures {
@@ -191,12 +192,12 @@ func (s *selftestCmd) try(env environment, t *trial) (figure, error) {
 		return figure{}, err
 	}
 	out, runErr := cmd.CombinedOutput()
-	r, err := load(file)
+	r, err := report.Load(file)
 	if err != nil {
 		return figure{}, fmt.Errorf("%w: %s", errors.Join(err, runErr), strings.TrimSpace(string(out)))
 	}
 	if r.Messages == nil {
-		return figure{}, fmt.Errorf("nothing was measured: %s", r.verdict())
+		return figure{}, fmt.Errorf("nothing was measured: %s", r.Verdict())
 	}
 	f := t.figure(r)
 	f.Fault = strings.Join(r.Faults, ", ")

@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/hubbub-chat/hubbub/loadgen/check"
+	"github.com/hubbub-chat/hubbub/loadgen/report"
 )
 
 // session is one run of a scenario: the fleet, the report that grows, and
@@ -14,17 +17,17 @@ type session struct {
 	target *target
 	fleet  *fleet
 	tell   *progress
-	report *report
-	began  usage // the server before the first connection
-	own    usage // ourselves then
+	report *report.Report
+	began  report.Usage // the server before the first connection
+	own    report.Usage // ourselves then
 
-	exporter   *exporter // nil: nobody asked
-	times      *times    // of all measured messages; nil: there were none
-	phaseTimes []times   // of each phase, where there are phases
-	lastOpen   int64     // when there was last a connection, clock ns
+	exporter   *exporter      // nil: nobody asked
+	times      *report.Times  // of all measured messages; nil: there were none
+	phaseTimes []report.Times // of each phase, where there are phases
+	lastOpen   int64          // when there was last a connection, clock ns
 }
 
-func newSession(env environment, t *target, scenario string, setup any, l layout, payload sizes, more ...func(*fleetConfig)) (*session, error) {
+func newSession(env environment, t *target, scenario string, setup any, l layout, payload check.Sizes, more ...func(*fleetConfig)) (*session, error) {
 	cfg, err := t.config(l, payload)
 	if err != nil {
 		return nil, err
@@ -48,16 +51,16 @@ func newSession(env environment, t *target, scenario string, setup any, l layout
 			return nil, usageError(fmt.Sprintf("--prometheus: %v", err))
 		}
 	}
-	s.report = &report{Scenario: scenario, Run: s.fleet.run, Began: time.Now(), Setup: setup}
+	s.report = &report.Report{Scenario: scenario, Run: s.fleet.run, Began: time.Now(), Setup: setup}
 	s.report.Connections.Wanted = l.conns
 	return s, nil
 }
 
 // server reads the server's usage; zeros when it was not asked for, or has
 // died, which the report tells in other ways.
-func (s *session) server() usage {
+func (s *session) server() report.Usage {
 	if s.target.ServerPid == 0 {
-		return usage{}
+		return report.Usage{}
 	}
 	u, _ := processUsage(s.target.ServerPid)
 	return u
@@ -70,17 +73,17 @@ func (s *session) join(first, last int) error {
 	began := s.fleet.clock.now()
 	s.fleet.open(first, last, rate)
 	limit := time.Duration(float64(last-first)/rate*1e9) + s.target.JoinTimeout
-	now, err := s.fleet.watch(s.env.ctx, limit, s.tell, func(c *snapshot) bool { return c.settled() >= uint64(last) })
+	now, err := s.fleet.watch(s.env.ctx, limit, s.tell, func(c *report.Snapshot) bool { return c.Settled() >= uint64(last) })
 	if err != nil {
 		s.report.Interrupted = true
 	}
-	s.report.Connections.Seconds += float64(now.at-began) / 1e9
+	s.report.Connections.Seconds += float64(now.At-began) / 1e9
 	return err
 }
 
 // hold waits, telling of progress, for at most d. It ends early when no
 // connection is left; interrupted says that it was cancelled.
-func (s *session) hold(d time.Duration) (now snapshot, interrupted bool) {
+func (s *session) hold(d time.Duration) (now report.Snapshot, interrupted bool) {
 	now, err := s.fleet.watch(s.env.ctx, d, s.tell, s.deserted)
 	if err != nil {
 		s.report.Interrupted = true
@@ -98,12 +101,12 @@ func (s *session) fault(text string) {
 }
 
 // deserted reports whether no connection is left, or is likely to come back.
-func (s *session) deserted(now *snapshot) bool {
-	if now.open() > 0 {
-		s.lastOpen = now.at
+func (s *session) deserted(now *report.Snapshot) bool {
+	if now.Open() > 0 {
+		s.lastOpen = now.At
 		return false
 	}
-	return !s.fleet.comeback.on() || s.lastOpen > 0 && now.at-s.lastOpen > int64(giveUp)
+	return !s.fleet.comeback.on() || s.lastOpen > 0 && now.At-s.lastOpen > int64(giveUp)
 }
 
 // drain ends the talking, waits until everything has arrived, and closes the
@@ -120,7 +123,7 @@ func (s *session) drain(limit time.Duration) {
 }
 
 // finish closes the fleet, completes the report and hands it out.
-func (s *session) finish(setup func(*report)) error {
+func (s *session) finish(setup func(*report.Report)) error {
 	f, r := s.fleet, s.report
 	rec := f.recorded()
 	seconds := time.Since(f.clock.base).Seconds()
@@ -129,17 +132,17 @@ func (s *session) finish(setup func(*report)) error {
 	c := &r.Connections
 	c.Joined, c.Failed, c.Closed = rec.Joined, rec.Failed, rec.Closed
 	c.Retried, c.Rejoined, c.Unrecovered = rec.Retried, rec.Rejoined, rec.Unrecovered
-	c.TCP, c.Handshake = rec.tcp.quantiles(), rec.handshake.quantiles()
-	c.Connect, c.Subscribe = rec.connect.quantiles(), rec.subscribe.quantiles()
-	c.Refresh = rec.refresh.quantiles()
-	c.Recovery, c.Away = rec.recovery.quantiles(), rec.away.quantiles()
-	c.Errors, c.Closes, c.Unsubs = newCodes(rec.errors), newCodes(rec.closes), newCodes(rec.unsubs)
+	c.TCP, c.Handshake = rec.tcp.Quantiles(), rec.handshake.Quantiles()
+	c.Connect, c.Subscribe = rec.connect.Quantiles(), rec.subscribe.Quantiles()
+	c.Refresh = rec.refresh.Quantiles()
+	c.Recovery, c.Away = rec.recovery.Quantiles(), rec.away.Quantiles()
+	c.Errors, c.Closes, c.Unsubs = report.NewCodes(rec.errors), report.NewCodes(rec.closes), report.NewCodes(rec.unsubs)
 	if err := f.firstDialError(); err != nil {
 		c.DialError = err.Error()
 	}
-	rec.lag.merge(rec.lifeLag)
-	r.Tool = tool{CPU: (own.CPU - s.own.CPU).Seconds(), Seconds: seconds, Loops: len(f.workers),
-		Lag: rec.lag.quantiles(), RSS: own.RSS, RSSAnon: own.RSSAnon}
+	rec.lag.Merge(rec.lifeLag)
+	r.Tool = report.Tool{CPU: (own.CPU - s.own.CPU).Seconds(), Seconds: seconds, Loops: len(f.workers),
+		Lag: rec.lag.Quantiles(), RSS: own.RSS, RSSAnon: own.RSSAnon}
 	s.tell.end()
 	if s.exporter != nil {
 		s.exporter.stop()
@@ -149,24 +152,24 @@ func (s *session) finish(setup func(*report)) error {
 	}
 	all := measured(rec, s.times)
 	for i := range all {
-		r.Curves = append(r.Curves, all[i].curve())
+		r.Curves = append(r.Curves, all[i].Curve())
 	}
 	r.Timeline = s.tell.timeline
 	if setup != nil {
 		setup(r)
 	}
-	r.judge()
-	return s.env.handOut(s.target, &outcome{r, all, s.phaseTimes})
+	r.Judge()
+	return s.env.handOut(s.target, &report.Outcome{Report: r, Series: all, Phases: s.phaseTimes})
 }
 
 // handOut gives a report to everybody who asked for it. The error is what the
 // exit code tells.
-func (env environment) handOut(t *target, o *outcome) error {
-	r := o.report
+func (env environment) handOut(t *target, o *report.Outcome) error {
+	r := o.Report
 	if env.keep != nil {
 		env.keep(o)
 	}
-	err := errors.Join(writeTable(env.stdout, r), t.save(r, o.series))
+	err := errors.Join(report.WriteTable(env.stdout, r), t.Save(r, o.Series))
 	switch {
 	case err != nil:
 		return err
@@ -179,12 +182,12 @@ func (env environment) handOut(t *target, o *outcome) error {
 }
 
 // checked sums up the checks at the end of the drain.
-func (s *session) checked(sample int) *check {
+func (s *session) checked(sample int) *report.Check {
 	lost, surplus := s.fleet.missing()
-	k := &check{counts: s.fleet.counts().counts, Lost: lost, Sample: sample}
+	k := &report.Check{Counts: s.fleet.counts().Counts, Lost: lost, Sample: sample}
 	k.Duplicated += surplus
 	k.Away = s.fleet.away()
 	k.ComesBack = s.fleet.comeback.on()
-	k.Unanswered = k.unanswered()
+	k.Unanswered = k.Pending()
 	return k
 }

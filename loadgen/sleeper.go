@@ -12,6 +12,8 @@ import (
 	"github.com/centrifugal/protocol/cfjson"
 
 	"github.com/hubbub-chat/hubbub/loadgen/blocking"
+	"github.com/hubbub-chat/hubbub/loadgen/check"
+	"github.com/hubbub-chat/hubbub/loadgen/report"
 )
 
 // sleeper is the member that stops reading. It has a goroutine of its own and
@@ -21,7 +23,7 @@ import (
 type sleeper struct {
 	// immutable
 	fleet *fleet
-	room  *room
+	room  *check.Room
 	rcv   int // bytes asked for as receive buffer
 
 	// owned by run
@@ -31,17 +33,17 @@ type sleeper struct {
 	rejoins int64  // when it asked for recovery, clock ns; 0: not yet
 
 	// guarded by room.mu
-	reader reader
+	reader check.Reader
 
 	asleep atomic.Bool
 	wake   chan struct{} // closed when it is to read again
 	joined chan struct{} // closed when its first subscription is there
 	done   chan struct{} // closed when run has ended
 
-	result slowResult // run's until done is closed
+	result report.SlowResult // run's until done is closed
 }
 
-func newSleeper(f *fleet, m *room, rcv int) *sleeper {
+func newSleeper(f *fleet, m *check.Room, rcv int) *sleeper {
 	return &sleeper{fleet: f, room: m, rcv: rcv,
 		wake: make(chan struct{}), joined: make(chan struct{}), done: make(chan struct{})}
 }
@@ -79,7 +81,7 @@ func (s *sleeper) live(ctx context.Context, again bool) error {
 	}
 	connect := protocol.Command{Id: connectID, Connect: &protocol.ConnectRequest{}}
 	subscribe := protocol.Command{Id: subscribeID, Subscribe: &protocol.SubscribeRequest{
-		Channel: s.room.name, Recover: again, Epoch: s.epoch, Offset: s.offset,
+		Channel: s.room.Name, Recover: again, Epoch: s.epoch, Offset: s.offset,
 	}}
 	if !again {
 		subscribe.Subscribe.Offset = 0
@@ -133,7 +135,7 @@ func (s *sleeper) subscribed(r *protocol.SubscribeResult, again bool) {
 	s.epoch = r.Epoch
 	if !again {
 		s.offset = r.Offset
-		s.room.join(&s.reader, r.Offset)
+		s.room.Join(&s.reader, r.Offset)
 		close(s.joined)
 		return
 	}
@@ -146,21 +148,21 @@ func (s *sleeper) subscribed(r *protocol.SubscribeResult, again bool) {
 
 func (s *sleeper) publication(pub *protocol.Publication) {
 	s.offset = max(s.offset, pub.Offset)
-	p, ok := parsePayload(pub.Data, s.fleet.run, s.fleet.payload)
+	p, ok := check.ParsePayload(pub.Data, s.fleet.run, s.fleet.payload)
 	if !ok || pub.Offset == 0 {
 		s.result.Unexpected++
 		return
 	}
-	v, said := s.room.observe(&s.reader, entry{pub.Offset, p.id()})
-	if v == inOrder {
+	v, said := s.room.Observe(&s.reader, check.Entry{Offset: pub.Offset, ID: p.ID()})
+	if v == check.InOrder {
 		v = said
 	}
 	switch v {
-	case duplicated:
+	case check.Duplicated:
 		s.result.Duplicated++
-	case reordered:
+	case check.Reordered:
 		s.result.Reordered++
-	case unexpected:
+	case check.Unexpected:
 		s.result.Unexpected++
 	}
 	s.caughtUp()
@@ -174,4 +176,4 @@ func (s *sleeper) caughtUp() {
 }
 
 // missing is the number of messages it has not got. Any goroutine may ask.
-func (s *sleeper) missing() uint64 { return s.room.missing(&s.reader) }
+func (s *sleeper) missing() uint64 { return s.room.Missing(&s.reader) }

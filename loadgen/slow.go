@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/hubbub-chat/hubbub/loadgen/check"
 	"github.com/hubbub-chat/hubbub/loadgen/pace"
+	"github.com/hubbub-chat/hubbub/loadgen/report"
 )
 
 // slowCmd is the scenario `slow`: one member of a room stops reading.
@@ -27,8 +29,8 @@ func (c *slowCmd) check() error {
 		return usageError("--members must be above 1")
 	case c.Rate <= 0 || c.Rate > 1e6:
 		return usageError("--rate must be above 0, and at most 1,000,000 messages/s")
-	case c.Payload < minPayload || c.Payload > 1<<20:
-		return usageError(fmt.Sprintf("--payload must be from %d to %d bytes", minPayload, 1<<20))
+	case c.Payload < check.MinPayload || c.Payload > 1<<20:
+		return usageError(fmt.Sprintf("--payload must be from %d to %d bytes", check.MinPayload, 1<<20))
 	case c.Buffer < 1:
 		return usageError("--buffer must be above 0")
 	case c.Before <= 0 || c.Stall <= 0 || c.After < 0 || c.Drain < 0:
@@ -43,7 +45,7 @@ func (c *slowCmd) Run(env environment) error {
 		return err
 	}
 	l := inTurn(c.Members-1, 1)
-	s, err := newSession(env, &c.target, "slow", c, l, exactly(c.Payload))
+	s, err := newSession(env, &c.target, "slow", c, l, check.Exactly(c.Payload))
 	if err != nil {
 		return err
 	}
@@ -60,7 +62,7 @@ func (c *slowCmd) Run(env environment) error {
 	case <-slow.done:
 	}
 
-	part := &slowPart{}
+	part := &report.Slow{}
 	s.report.Slow = part
 	c.phases(s, slow, part)
 	wait, cancel := context.WithTimeout(ctx, c.Drain)
@@ -69,17 +71,17 @@ func (c *slowCmd) Run(env environment) error {
 	s.report.Check = s.checked(1)
 	end()
 	<-slow.done
-	part.slowResult, part.Missing = slow.result, slow.missing()
+	part.SlowResult, part.Missing = slow.result, slow.missing()
 	return s.finish(nil)
 }
 
 // phases publishes, and measures before, while and after the sleeper sleeps.
-func (c *slowCmd) phases(s *session, slow *sleeper, part *slowPart) {
+func (c *slowCmd) phases(s *session, slow *sleeper, part *report.Slow) {
 	f := s.fleet
 	all := newRecorder()
-	phase := func(q *quantiles) {
+	phase := func(q *report.Quantiles) {
 		rec := f.forget(f.clock.now())
-		*q = rec.now.delivery.quantiles()
+		*q = rec.now.Delivery.Quantiles()
 		all.merge(rec)
 	}
 	from := f.counts()
@@ -95,7 +97,7 @@ func (c *slowCmd) phases(s *session, slow *sleeper, part *slowPart) {
 	s.drain(c.Drain)
 	phase(&part.After)
 	s.times = &all.now
-	s.report.Messages = newMessages(&from, &to, &all.now)
+	s.report.Messages = report.NewMessages(&from, &to, &all.now)
 }
 
 // catchUp waits until the sleeper has everything, or has ended.

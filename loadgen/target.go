@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/hubbub-chat/hubbub/loadgen/check"
+	"github.com/hubbub-chat/hubbub/loadgen/report"
 	"github.com/hubbub-chat/hubbub/schema"
 )
 
@@ -24,11 +26,11 @@ type target struct {
 	RoomPrefix  string        `help:"Rooms are named by it and a number (default: one of this run's own, so that runs do not meet)." json:"room_prefix"`
 	ServerPid   int           `help:"Process id of the server on this machine: its CPU and memory come into the report." placeholder:"PID" json:"server_pid"`
 	Seed        uint64        `help:"Makes what is drawn by chance the same again (default: another each time)." json:"seed"`
-	outputs
+	report.Outputs
 }
 
 // config checks the flags and makes a fleet's configuration of them.
-func (t *target) config(l layout, payload sizes) (fleetConfig, error) {
+func (t *target) config(l layout, payload check.Sizes) (fleetConfig, error) {
 	cfg := fleetConfig{prefix: t.RoomPrefix, layout: l, loops: t.Loops, payload: payload}
 	var err error
 	if cfg.dialect, err = newDialect(t.Protocol); err != nil {

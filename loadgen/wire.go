@@ -3,6 +3,7 @@ package main
 import (
 	"time"
 
+	"github.com/hubbub-chat/hubbub/loadgen/report"
 	"github.com/hubbub-chat/hubbub/loadgen/scenario"
 )
 
@@ -26,7 +27,7 @@ type job struct {
 
 // word is one line of a worker's answer: one of its fields.
 type word struct {
-	Ready  bool    `json:"ready,omitempty"`
-	Error  string  `json:"error,omitempty"`
-	Result *result `json:"result,omitempty"`
+	Ready  bool           `json:"ready,omitempty"`
+	Error  string         `json:"error,omitempty"`
+	Result *report.Result `json:"result,omitempty"`
 }

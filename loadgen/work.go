@@ -13,6 +13,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/hubbub-chat/hubbub/loadgen/report"
 )
 
 // workCmd is `work`: this process plays what a coordinator asks it to.
@@ -159,13 +161,13 @@ func (h *hand) play(w http.ResponseWriter, r *http.Request) {
 	say(word{Result: got})
 }
 
-func (h *hand) do(ctx context.Context, j *job, gate func(context.Context) error) (*result, error) {
-	var got *outcome
-	env := environment{ctx: ctx, stdout: io.Discard, stderr: io.Discard, gate: gate, keep: func(o *outcome) { got = o }}
+func (h *hand) do(ctx context.Context, j *job, gate func(context.Context) error) (*report.Result, error) {
+	var got *report.Outcome
+	env := environment{ctx: ctx, stdout: io.Discard, stderr: io.Discard, gate: gate, keep: func(o *report.Outcome) { got = o }}
 	t := target{URLs: j.URLs, Protocol: j.Protocol, Loops: j.Loops, Seed: j.Seed, RoomPrefix: j.Prefix,
 		ConnectRate: j.Scenario.ConnectRate, JoinTimeout: j.Patience}
 	if err := play(env, &t, &witnesses{}, j.Scenario, nil); err != nil && !errors.Is(err, errFaults) {
 		return nil, err
 	}
-	return got.pack()
+	return got.Pack()
 }

@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"sync/atomic"
 
+	"github.com/hubbub-chat/hubbub/loadgen/check"
 	"github.com/hubbub-chat/hubbub/netpoll"
 )
 
@@ -57,7 +58,7 @@ func newWorker(f *fleet, loop *netpoll.Loop, seed uint64) *worker {
 func (w *worker) turn() bool {
 	now := w.fleet.clock.now()
 	if beat := w.beat.Swap(0); beat != 0 {
-		w.rec.lag.record(now - beat)
+		w.rec.lag.Record(now - beat)
 	}
 	loops := len(w.fleet.workers)
 	did := 0
@@ -106,7 +107,7 @@ func (w *worker) publish(i int, n uint32, at int64) {
 	}
 	w.rec.Sent++
 	if t := w.rec.due(at); t != nil {
-		t.sendError.record(now - at)
+		t.SendError.Record(now - at)
 	}
 	if now-at > int64(lateAfter) {
 		w.rec.Late++
@@ -120,7 +121,7 @@ func (w *worker) open(i int) {
 	r := f.layout.room(i)
 	p := w.parts[r]
 	if p == nil {
-		p = &part{Part: Part{room: &f.rooms[r]}}
+		p = &part{Part: check.Part{Room: &f.rooms[r]}}
 		w.parts[r] = p
 	}
 	*c = client{worker: w, part: p, index: uint32(i), decodes: f.layout.decodes(i)}

@@ -1,0 +1,84 @@
+package report
+
+import (
+	"fmt"
+
+	"github.com/hubbub-chat/hubbub/loadgen/chart"
+)
+
+// Density is the density scenario's part of a report.
+type Density struct {
+	Steps         []DensityStep `json:"steps"`           // the first is before any connection
+	BytesPerConn  float64       `json:"bytes_per_conn"`  // slope of RssAnon over all steps but the first
+	HeapBytes     float64       `json:"heap_bytes"`      // the same of the server's Go heap, when metrics were asked for
+	SlabBytes     float64       `json:"slab_bytes"`      // the same of the kernel's slabs: of both ends, when both are here
+	OwnBytes      float64       `json:"own_bytes"`       // the same of this tool
+	CPUPerConnect float64       `json:"cpu_us_per_conn"` // of the server
+}
+
+// DensityStep is what was measured with so many connections.
+type DensityStep struct {
+	Conns   int     `json:"conns"`
+	RSSAnon int64   `json:"rss_anon_bytes"`
+	Heap    int64   `json:"heap_bytes,omitempty"` // in use, when metrics were asked for
+	Slab    int64   `json:"kernel_slab_bytes"`    // of the whole machine: sockets of both ends, when both are here
+	Own     int64   `json:"own_rss_anon_bytes"`
+	PerConn float64 `json:"bytes_per_conn"` // since the step before
+}
+
+// Sum draws the line through the steps. The first, without connections, is
+// left out where there are enough others: it would add to the slope what a
+// server allocates once.
+func (d *Density) Sum() {
+	steps := d.Steps
+	if len(steps) > 2 {
+		steps = steps[1:]
+	}
+	d.BytesPerConn = slope(steps, func(s *DensityStep) int64 { return s.RSSAnon })
+	d.HeapBytes = slope(steps, func(s *DensityStep) int64 { return s.Heap })
+	d.SlabBytes = slope(steps, func(s *DensityStep) int64 { return s.Slab })
+	d.OwnBytes = slope(steps, func(s *DensityStep) int64 { return s.Own })
+}
+
+// slope is that of the least-squares line through the steps.
+func slope(steps []DensityStep, of func(*DensityStep) int64) float64 {
+	var n, sx, sy, sxx, sxy float64
+	for i := range steps {
+		x, y := float64(steps[i].Conns), float64(of(&steps[i]))
+		n, sx, sy, sxx, sxy = n+1, sx+x, sy+y, sxx+x*x, sxy+x*y
+	}
+	if d := n*sxx - sx*sx; d != 0 {
+		return (n*sxy - sx*sy) / d
+	}
+	return 0
+}
+
+func (t Table) density(d *Density) {
+	fmt.Fprintf(t, "connections\tRssAnon\tbytes each\tGo heap\tkernel slab\tthis tool\n")
+	for _, s := range d.Steps {
+		each, heap := "", ""
+		if s.Conns > 0 {
+			each = fmt.Sprintf("%.0f", s.PerConn)
+		}
+		if s.Heap > 0 {
+			heap = Mib(s.Heap)
+		}
+		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\t%s\n", s.Conns, Mib(s.RSSAnon), each, heap, Mib(s.Slab), Mib(s.Own))
+	}
+	_ = t.Flush()
+	t.Row("density", fmt.Sprintf("%.0f bytes a connection (slope of RssAnon); this tool %.0f, the kernel's slabs %.0f for both ends", d.BytesPerConn, d.OwnBytes, d.SlabBytes))
+}
+
+func (d *Density) chart() chart.Chart {
+	c := chart.Chart{Title: "resident memory of the server (RssAnon) by connections", XLabel: "connections",
+		YTick: func(v float64) string { return Mib(int64(v)) }}
+	l := chart.Line{Name: "RssAnon"}
+	own := chart.Line{Name: "this tool"}
+	for i := range d.Steps {
+		s := &d.Steps[i]
+		l.Points = append(l.Points, chart.Point{X: float64(s.Conns), Y: float64(s.RSSAnon)})
+		own.Points = append(own.Points, chart.Point{X: float64(s.Conns), Y: float64(s.Own)})
+	}
+	c.Lines = []chart.Line{l, own}
+	return c
+}
