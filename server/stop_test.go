@@ -70,6 +70,37 @@ func TestStopUnderLoad(t *testing.T) {
 	}
 }
 
+// Whoever's turn has not come is served as before while a node drains.
+func TestDrainServes(t *testing.T) {
+	h := start(t, func(o *options) { o.Drain, o.Loops = 3*time.Second, 1 })
+	n := h.node
+	room := roomOf(t)
+	var all sync.WaitGroup
+	for i := range 60 {
+		c := h.client(codecs[i%2])
+		all.Go(func() {
+			if _, err := c.tryPush(); !errors.Is(err, closed{3001, schema.CloseShutdown.Reason}) {
+				t.Errorf("an idle client ended with %v", err)
+			}
+		})
+	}
+	last := h.client(codecs[0]) // slices go by the order in which they came
+	last.subscribe(room)
+	stopped := make(chan struct{})
+	go func() { // ends with Stop
+		defer close(stopped)
+		h.stop()
+	}()
+	eventually(t, "the node drains", func() bool { return !n.ready.Load() && n.sessions.Connected() < 61 })
+	for range 3 {
+		if r := last.call(publishTo(room, `{"late":true}`)); r.Error != nil {
+			t.Errorf("a publish while the node drains: %v", r.Error)
+		}
+	}
+	all.Wait()
+	<-stopped
+}
+
 // publishUntilClosed publishes with some commands always under way, and
 // returns how many had no answer when the connection was closed.
 func publishUntilClosed(t *testing.T, c *client, room string, who int) (unanswered int) {

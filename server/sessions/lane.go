@@ -33,7 +33,7 @@ type lane struct {
 	grants     map[*subscription]*grant
 	connecting map[*session]*connecting
 
-	draining   bool      // closing sessions, and taking no more commands
+	draining   bool      // closing sessions for good
 	dispersing bool      // closing sessions until gather
 	drainAt    time.Time // of the next slice
 	slice      int       // sessions to close in a slice
@@ -57,9 +57,9 @@ func (ln *lane) turn() bool {
 	})
 	switch now := ln.loop.Now(); {
 	case now.Before(ln.drainAt):
-	case ln.draining && ln.waits.empty(): // everything that was asked has been answered
-		ln.closeSlice(schema.CloseShutdown)
-	case ln.dispersing && !ln.draining:
+	case ln.draining:
+		ln.partSlice()
+	case ln.dispersing:
 		ln.closeSlice(schema.CloseForceReconnect)
 	}
 	return ln.shard.Turn()
@@ -107,7 +107,8 @@ func (ln *lane) pushAll(s *session, list []*schema.Message) {
 
 const drainTick = 50 * time.Millisecond
 
-// drain stops taking commands and begins to close the lane's sessions.
+// drain begins to close the lane's sessions, and serves each until its turn: what a
+// client says is not to be lost for as long as others take.
 func (ln *lane) drain(over time.Duration) {
 	if !ln.draining {
 		ln.draining = true
@@ -115,7 +116,7 @@ func (ln *lane) drain(over time.Duration) {
 	}
 }
 
-// disperse begins to close them too, but serves those that are left.
+// disperse begins to close them too, until gather.
 func (ln *lane) disperse(over time.Duration) {
 	if !ln.draining && !ln.dispersing {
 		ln.dispersing = true
@@ -140,6 +141,28 @@ func (ln *lane) closeSlice(with schema.Close) {
 	ln.loop.Each(func(c *netpoll.Conn) {
 		if left--; left >= 0 {
 			c.Close(netpoll.Close(with))
+		}
+	})
+}
+
+// partSlice closes some sessions of a node that stops. One with answers under way takes
+// no more commands, and is closed when it has them.
+func (ln *lane) partSlice() {
+	ln.drainAt = ln.loop.Now().Add(drainTick)
+	owed := ln.waits.owed()
+	left := ln.slice
+	ln.loop.Each(func(c *netpoll.Conn) {
+		s, _ := c.Handler().(*session) // or whoever else is on the loop
+		if s == nil || s.flags&flagLeaving == 0 {
+			if left--; left < 0 {
+				return
+			}
+		}
+		if s != nil {
+			s.flags |= flagLeaving
+		}
+		if !owed[s] {
+			c.Close(netpoll.Close(schema.CloseShutdown))
 		}
 	})
 }

@@ -36,6 +36,7 @@ const (
 	flagConnected flags = 1 << iota
 	flagProtobuf
 	flagFramePing // WebSocket pings instead of the protocol's
+	flagLeaving   // it will be closed when what it asked before is answered
 )
 
 func (s *session) lane() *lane { return s.conn.Loop().Owner.(*lane) }
@@ -86,8 +87,8 @@ type subscription struct {
 // Message implements netpoll.Handler: the commands of one frame.
 func (s *session) Message(_ *netpoll.Conn, binary bool, payload []byte) {
 	ln := s.lane()
-	if ln.draining {
-		return // it will be closed when what was asked before is answered
+	if s.flags&flagLeaving != 0 {
+		return
 	}
 	if binary != s.codec().Binary() {
 		s.close(schema.CloseBadRequest)

@@ -211,9 +211,9 @@ func (s *Sessions) clientID(id uint64) string {
 	return s.boot + "-" + strconv.FormatUint(id, 36)
 }
 
-// Drain ends all sessions with close 3001: each lane first answers what is
-// under way, and then closes in slices, so that reconnects are spread over
-// about the given time.
+// Drain ends all sessions with close 3001, in slices, so that reconnects are spread
+// over about the given time. Each is served until its turn, and has its answers
+// before it is closed.
 func (s *Sessions) Drain(over time.Duration) {
 	for _, ln := range s.lanes {
 		ln.loop.Post(func() { ln.drain(over) })

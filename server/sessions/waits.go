@@ -62,11 +62,13 @@ func (w *waits) expire(now time.Time, late func(wait)) {
 	}
 }
 
-func (w *waits) empty() bool {
+// owed are the sessions that have something to be answered.
+func (w *waits) owed() map[*session]bool {
+	owed := make(map[*session]bool)
 	for i := range w.list {
 		if !w.list[i].answered {
-			return false
+			owed[w.list[i].session] = true
 		}
 	}
-	return true
+	return owed
 }
