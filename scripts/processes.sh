@@ -8,6 +8,16 @@ fail() { say "$*"; exit 1; }
 
 listens() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
+# ready PORT: the node or writer there says that it is.
+ready() {
+  (
+    exec 3<>"/dev/tcp/127.0.0.1/$1"
+    printf 'GET /readyz HTTP/1.0\r\n\r\n' >&3
+    read -r _ status _ <&3
+    [ "$status" = 200 ]
+  ) 2>/dev/null
+}
+
 # runs NAME: what we started as NAME is running. Ids are given again, so the
 # program's working directory has to be ours, or in it, too.
 runs() {
