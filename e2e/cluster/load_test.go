@@ -15,7 +15,12 @@ import (
 type verdict struct {
 	Connections struct {
 		Joined, Rejoined, Unrecovered int
-		Errors                        map[string]int // error replies by code
+		Errors, Closes                map[string]int // error replies, and ends of connections, by code
+		Away                          struct {
+			Count int
+			P50   float64 `json:"p50_us"`
+			Max   float64 `json:"max_us"`
+		}
 	}
 	Messages struct {
 		Ack, Delivery struct {
@@ -50,25 +55,37 @@ type load struct {
 // startLoad starts connections through nginx, and returns when all are there.
 func startLoad(t testing.TB, c *cluster, connections int, args ...string) *load {
 	t.Helper()
+	l := newLoad(t, c, append([]string{"run", fmt.Sprintf("--connections=%d", connections)}, args...)...)
+	l.start()
+	eventually(t, "all connections are there", func() bool { return l.over() || c.connections() >= connections })
+	return l
+}
+
+// newLoad is one of loadgen's commands, at the top of the source tree.
+func newLoad(t testing.TB, c *cluster, args ...string) *load {
+	t.Helper()
 	l := &load{t: t, report: filepath.Join(t.TempDir(), "report.json"), ended: make(chan struct{})}
-	l.cmd = exec.CommandContext(t.Context(), loadgen, append([]string{"run", "--url=ws://" + c.front.Addr + "/connection/websocket",
-		"--json=" + l.report, "--history", fmt.Sprintf("--connections=%d", connections)}, args...)...)
+	l.cmd = exec.CommandContext(t.Context(), loadgen, append(args, "--url=ws://"+c.front.Addr+"/connection/websocket", "--json="+l.report, "--history")...)
+	l.cmd.Dir = root
 	l.cmd.Env = append(os.Environ(), "LOADGEN_MYSQL="+c.mysql.DSN)
 	l.cmd.Stdout, l.cmd.Stderr = &l.out, &l.out
+	return l
+}
+
+func (l *load) start() {
+	l.t.Helper()
 	if err := l.cmd.Start(); err != nil {
-		t.Fatal(err)
+		l.t.Fatal(err)
 	}
 	go func() { // ends with the process
 		_ = l.cmd.Wait() // what it found is in the report
 		close(l.ended)
 	}()
-	t.Cleanup(func() {
+	l.t.Cleanup(func() {
 		_ = l.cmd.Process.Kill() // unless it has ended
 		<-l.ended
-		t.Logf("loadgen said:\n%s", l.out.Bytes())
+		l.t.Logf("loadgen said:\n%s", l.out.Bytes())
 	})
-	eventually(t, "all connections are there", func() bool { return l.over() || c.connections() >= connections })
-	return l
 }
 
 // over reports whether the run has ended.
