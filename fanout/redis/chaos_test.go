@@ -3,6 +3,7 @@ package redis
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -44,11 +45,13 @@ func TestChaos(t *testing.T) {
 	for range 3 {
 		c.add()
 	}
-	ctx, stop := context.WithCancel(context.Background())
+	ctx, stop := context.WithCancel(t.Context())
 	for p := range 6 {
 		c.wg.Go(func() { c.publish(ctx, p) })
 	}
-	c.wg.Go(func() { c.comeBack(ctx) })
+	coming, stay := context.WithCancel(t.Context())
+	came := make(chan struct{})
+	go func() { defer close(came); c.comeBack(coming) }()
 	for end := time.Now().Add(time.Duration(seconds) * time.Second); time.Now().Before(end); {
 		time.Sleep(time.Duration(200+random.IntN(600)) * time.Millisecond)
 		switch fault := random.IntN(5); fault {
@@ -74,7 +77,9 @@ func TestChaos(t *testing.T) {
 	c.settle()
 	stop()
 	c.wg.Wait()
-	c.rescue()
+	c.rest()
+	stay()
+	<-came
 	c.check()
 }
 
@@ -99,24 +104,58 @@ type place struct {
 // mortalLog stores after a while, unless its node has died by then.
 type mortalLog struct {
 	*world
-	dead chan struct{}
+	dead    chan struct{}
+	relay   *Relay // of the node
+	healers sync.WaitGroup
+
+	mu      sync.Mutex
+	pending map[chan struct{}]struct{} // closed when what was produced is stored
 }
 
 func (l *mortalLog) Produce(m *schema.Message, done func(error)) {
+	stored := make(chan struct{})
+	l.mu.Lock()
+	l.pending[stored] = struct{}{}
+	l.mu.Unlock()
 	time.AfterFunc(rand.N(40*time.Millisecond), func() {
 		select {
 		case <-l.dead:
+			return
 		default:
-			l.world.Produce(m, done)
+		}
+		l.world.Produce(m, done)
+		l.mu.Lock()
+		delete(l.pending, stored)
+		l.mu.Unlock()
+		close(stored)
+	})
+}
+
+// Heal does what a writer does at a heal record.
+func (l *mortalLog) Heal(room, epoch string) {
+	l.mu.Lock()
+	before := maps.Clone(l.pending)
+	l.mu.Unlock()
+	l.healers.Go(func() { // ends with the node at the latest
+		for stored := range before {
+			select {
+			case <-stored:
+			case <-l.dead:
+				return
+			}
+		}
+		for l.relay.ctx.Err() == nil && l.relay.Healed(l.relay.ctx, room, epoch) != nil {
+			time.Sleep(20 * time.Millisecond)
 		}
 	})
 }
 
 // add starts a node with a member in every room.
 func (c *chaos) add() {
-	log := &mortalLog{c.w, make(chan struct{})}
+	log := &mortalLog{world: c.w, dead: make(chan struct{}), pending: make(map[chan struct{}]struct{})}
+	c.w.t.Cleanup(log.healers.Wait) // after the node's end
 	n := c.w.nodeWith(log)
-	n.dead = log.dead
+	n.dead, log.relay = log.dead, n.relay
 	var listeners []*listener
 	for r := range chaosRooms {
 		l := &listener{n: n, room: fmt.Sprint("room", r)}
@@ -178,13 +217,23 @@ func (c *chaos) settle() {
 	time.Sleep(3 * c.w.cfg.Sweep)
 }
 
-// rescue waits while something that members saw is not stored: of nodes that
-// died others produce it, when their leases have ended.
-func (c *chaos) rescue() {
-	left := func(l *listener) bool { return !c.w.hasAll(l.room, l.offsets()) }
-	for end := time.Now().Add(15 * time.Second); slices.ContainsFunc(c.listeners, left) && time.Now().Before(end); {
+// rest waits, once nobody publishes any more, for what comes in time: what
+// members saw of nodes that died is produced by others when the leases have
+// ended, and members are told when a history is complete.
+func (c *chaos) rest() {
+	for end := time.Now().Add(15 * time.Second); slices.ContainsFunc(c.listeners, c.restless) && time.Now().Before(end); {
 		time.Sleep(10 * time.Millisecond)
 	}
+}
+
+// restless reports whether a member saw something that is not stored, or knows
+// of another epoch than Redis.
+func (c *chaos) restless(l *listener) bool {
+	s, err := l.n.relay.standing(l.room, "", 0)
+	l.mu.Lock()
+	epoch, in := l.epoch, l.member != nil
+	l.mu.Unlock()
+	return err != nil || !in || s.epoch != epoch || !c.w.hasAll(l.room, l.offsets())
 }
 
 // check is the promise.

@@ -26,46 +26,55 @@ func (r *Relay) confirmAll() {
 }
 
 // tellConfirmed moves the marks of the rooms where something was confirmed.
-// Rooms with a batch under way wait: the batch sets the mark, by what was
-// confirmed when it set out, and must not be overtaken. So do rooms with a
-// message of which nobody knows: it may be below.
+// Rooms with a message of which nobody knows wait: it may be below.
 func (r *Relay) tellConfirmed() {
 	o := r.outbox
 	var senders []*sender
-	var calls []call
+	var told []confirmation
 	unsure := r.maybes.rooms()
 	o.mu.Lock()
 	for s := range o.confirms {
-		if _, ok := unsure[s.room]; ok || s.underWay {
+		if _, ok := unsure[s.room]; ok {
 			continue
 		}
 		delete(o.confirms, s)
-		oldest := uint64(0)
+		c := confirmation{upTo: s.confirmed, newest: s.highest, lowest: s.untold}
 		if len(s.open) > 0 {
-			oldest = s.open[0]
+			c.oldest = s.open[0]
 		}
-		senders = append(senders, s)
-		calls = append(calls, r.confirmCall(s.room, r.boot, s.confirmed, oldest))
+		s.untold = 0
+		senders, told = append(senders, s), append(told, c)
 	}
 	o.mu.Unlock()
-	for len(calls) > 0 {
-		n := min(len(calls), 256)
-		for i, result := range run(context.Background(), r.client, calls[:n]) {
+	for len(senders) > 0 {
+		n := min(len(senders), 256)
+		calls := make([]call, n)
+		for i, s := range senders[:n] {
+			calls[i] = r.confirmCall(s.room, r.boot, told[i])
+		}
+		for i, result := range run(context.Background(), r.client, calls) {
 			o.mu.Lock()
 			if result.NonRedisError() != nil {
-				o.confirms[senders[i]] = struct{}{} // once more
+				o.owe(senders[i], told[i].lowest) // once more
 			}
 			o.drop(senders[i])
 			o.mu.Unlock()
 		}
-		calls, senders = calls[n:], senders[n:]
+		senders, told = senders[n:], told[n:]
 	}
 }
 
-// confirmCall says of a boot that up to an offset everything is durable but
-// what is at or behind oldest, 0 for nothing.
-func (r *Relay) confirmCall(room, boot string, upTo, oldest uint64) call {
-	return call{confirmScript, []string{r.keys.state(room)}, []string{
-		boot, decimal(upTo), decimal(oldest), newEpoch(), decimal(r.cfg.Idle.Milliseconds()),
+// confirmation is what Redis is told of a boot's messages in a room.
+type confirmation struct {
+	upTo   uint64 // the highest offset that is durable
+	oldest uint64 // that is not, 0 for none
+	newest uint64 // that the boot got, as far as is known
+	lowest uint64 // durable, and Redis has yet to hear of it; 0: it was there just now
+}
+
+func (r *Relay) confirmCall(room, boot string, c confirmation) call {
+	state := r.keys.state(room)
+	return call{confirmScript, []string{state, stream(state)}, []string{
+		boot, decimal(c.upTo), decimal(c.oldest), decimal(c.newest), decimal(c.lowest), newEpoch(), decimal(r.cfg.Idle.Milliseconds()),
 	}}
 }

@@ -238,12 +238,18 @@ func (l *link) synchronise() {
 	}
 }
 
+// mark says what of a boot may not be durable yet.
+type mark struct {
+	oldest uint64 // unconfirmed offset
+	newest uint64 // that the boot got in the room
+}
+
 // standing is what sync.lua says.
 type standing struct {
 	epoch   string
 	last    uint64
 	entries []rueidis.XRangeEntry
-	marks   map[string]uint64 // boot to its oldest unconfirmed offset
+	marks   map[string]mark // by boot
 }
 
 // step asks where the room stands and takes the room there, or on the way. It
@@ -266,6 +272,7 @@ func (l *link) step() (more bool, err error) {
 			l.relay.presence.look()                         // perhaps Redis has lost more than this
 			if s.epoch[:epochLen/2] != epoch[:epochLen/2] { // else it is a heal: all is stored
 				l.relay.keep(l.room)
+				l.relay.cfg.Log.Heal(l.room.Name(), s.epoch)
 			}
 			l.room.Reset(snapshot)
 		}

@@ -40,12 +40,82 @@ func TestMintKeepsTheMark(t *testing.T) {
 	w.mu.Lock()
 	w.hold = true // nothing is confirmed
 	w.mu.Unlock()
-	redis.Do("HSET", "test:{lobby}", "last", "7", "epoch", testEpoch, "o:"+a.relay.Boot(), "5")
+	redis.Do("HSET", "test:{lobby}", "last", "7", "epoch", testEpoch, "o:"+a.relay.Boot(), "5 7")
 	if err := a.relay.Publish(message("lobby", `1`), func(error) {}); err != nil {
 		t.Fatal(err)
 	}
 	w.eventually("it is minted", func() bool { return a.relay.Stats().Minted == 1 })
-	if s, err := a.relay.standing("lobby", "", 0); err != nil || s.marks[a.relay.Boot()] != 5 {
+	if s, err := a.relay.standing("lobby", "", 0); err != nil || s.marks[a.relay.Boot()].oldest != 5 {
 		t.Errorf("marks %v, %v", s.marks, err)
+	}
+}
+
+// A confirmation that is executed after a later batch, by whatever delay,
+// leaves the mark: it stands for that batch now.
+func TestLateConfirmation(t *testing.T) {
+	redis := backends.OwnRedis(t)
+	w := newWorld(t, "redis://"+redis.Addr)
+	a := w.node()
+	first := message("lobby", `1`)
+	if err := a.publish(first); err != nil {
+		t.Fatal(err)
+	}
+	w.mu.Lock()
+	w.hold = true // what comes now is not confirmed
+	w.mu.Unlock()
+	if err := a.relay.Publish(message("lobby", `2`), func(error) {}); err != nil {
+		t.Fatal(err)
+	}
+	w.eventually("it is minted", func() bool { return a.relay.Stats().Minted == 2 })
+	for _, known := range []uint64{first.Offset, first.Offset - 1} {
+		c := confirmation{upTo: first.Offset, newest: known, lowest: first.Offset}
+		if err := a.relay.confirmCall("lobby", a.relay.Boot(), c).run(t.Context(), a.relay.client).Error(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s, err := a.relay.standing("lobby", "", 0)
+	if m := s.marks[a.relay.Boot()]; err != nil || m.oldest == 0 || m.oldest > s.last || m.newest != s.last {
+		t.Errorf("the mark is %v, the last offset %d, %v", m, s.last, err)
+	}
+}
+
+// Redis is emptied between a message and its confirmation, and others have gone
+// on without it: its confirmation tells.
+func TestConfirmationTellsOfALoss(t *testing.T) {
+	redis := backends.OwnRedis(t)
+	w := newWorld(t, "redis://"+redis.Addr)
+	a, b := w.node(), w.node()
+	before := message("lobby", `1`)
+	if err := a.publish(before); err != nil {
+		t.Fatal(err)
+	}
+	w.eventually("Redis knows that it is stored", func() bool {
+		s, err := a.relay.standing("lobby", "", 0)
+		return err == nil && len(s.marks) == 0
+	})
+	w.mu.Lock()
+	w.hold = true
+	w.mu.Unlock()
+	if err := a.relay.Publish(message("lobby", `2`), func(error) {}); err != nil {
+		t.Fatal(err)
+	}
+	w.eventually("it is minted", func() bool { return a.relay.Stats().Minted == 2 })
+	redis.Do("FLUSHALL")
+	w.mu.Lock()
+	held := w.held
+	w.held, w.hold = nil, false
+	w.mu.Unlock()
+	l := b.listen("lobby") // by what the store has: it knows of the first alone
+	if err := b.publish(message("lobby", `3`)); err != nil || l.start != before.Offset {
+		t.Fatalf("%v; the member begins at %d, not %d", err, l.start, before.Offset)
+	}
+	for _, store := range held {
+		store()
+	}
+	w.eventually("members are told to load anew", func() bool { l.mu.Lock(); defer l.mu.Unlock(); return l.resets > 0 }, l)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.heal) == 0 {
+		t.Error("the history is not healed")
 	}
 }

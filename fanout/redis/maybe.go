@@ -127,12 +127,13 @@ func (r *Relay) seen(by sent, m *schema.Message) {
 func (r *Relay) turnedUp(by sent, m *schema.Message) {
 	r.maybes.mu.Lock()
 	_, ok := r.maybes.messages[by]
-	delete(r.maybes.messages, by)
-	r.maybes.mu.Unlock()
 	if !ok {
+		r.maybes.mu.Unlock()
 		return
 	}
-	s := r.outbox.adopt(m.Room, m.Offset)
+	s := r.outbox.adopt(m.Room, m.Offset) // before the room counts as sure again
+	delete(r.maybes.messages, by)
+	r.maybes.mu.Unlock()
 	r.cfg.Log.Produce(m, func(err error) {
 		if err == nil {
 			r.outbox.confirm(s, m.Offset)

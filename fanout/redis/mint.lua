@@ -57,12 +57,13 @@ for i = 11, #ARGV, 3 do
 end
 if not first then return epoch .. table.concat(replies) end
 
--- The mark only rises by confirmations: of a call that was executed late the
--- caller does not know yet.
+-- The caller's mark: its oldest unconfirmed offset, and the newest that it got
+-- here. The oldest only rises by confirmations: of a call that was executed
+-- late the caller does not know yet.
 local oldest = tonumber(ARGV[6])
 if oldest == 0 then oldest = first end
-if s[4] then oldest = math.min(oldest, tonumber(s[4])) end
-redis.call('HSET', KEYS[1], 'last', text(last), 'epoch', epoch, 'o:' .. ARGV[1], text(oldest))
+if s[4] then oldest = math.min(oldest, tonumber(string.match(s[4], '^%d+'))) end
+redis.call('HSET', KEYS[1], 'last', text(last), 'epoch', epoch, 'o:' .. ARGV[1], text(oldest) .. ' ' .. text(last))
 
 -- Every ten seconds of a room's use: forget what nobody needs.
 local age = text(math.floor(t[1] / 10))
@@ -75,7 +76,7 @@ if s[3] ~= age then
     local cut = (now - ARGV[8]) * 1024
     local state = redis.call('HGETALL', KEYS[1])
     for i = 1, #state, 2 do
-      if string.sub(state[i], 1, 2) == 'o:' then cut = math.min(cut, tonumber(state[i + 1])) end
+      if string.sub(state[i], 1, 2) == 'o:' then cut = math.min(cut, tonumber(string.match(state[i + 1], '^%d+'))) end
     end
     if #redis.call('XRANGE', KEYS[2], text(cut), '+', 'COUNT', keep) == keep then
       redis.call('XTRIM', KEYS[2], 'MINID', text(cut))

@@ -42,6 +42,7 @@ type sender struct {
 	floor     int64    // the last offset that the store has, -1 when nobody has looked
 	open      []uint64 // minted and not confirmed, ascending
 	confirmed uint64   // the highest that is
+	untold    uint64   // the lowest that is and Redis has not heard of, 0 for none
 	highest   uint64   // of all that were minted
 
 	// When the messages accepted so far would all have been sent at the room's
@@ -241,6 +242,15 @@ func (o *outbox) confirm(s *sender, offset uint64) {
 		o.open--
 	}
 	s.confirmed = max(s.confirmed, offset)
+	o.owe(s, offset)
+}
+
+// owe notes that Redis has yet to hear that an offset is durable. Called with
+// mu held.
+func (o *outbox) owe(s *sender, offset uint64) {
+	if s.untold == 0 || offset < s.untold {
+		s.untold = offset
+	}
 	o.confirms[s] = struct{}{}
 }
 

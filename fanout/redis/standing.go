@@ -53,13 +53,23 @@ func parseStanding(reply []rueidis.RedisMessage) (s standing, err error) {
 	}
 	for i := 0; i < len(marks); i += 2 {
 		if s.marks == nil {
-			s.marks = make(map[string]uint64)
+			s.marks = make(map[string]mark)
 		}
-		if s.marks[marks[i]], err = strconv.ParseUint(marks[i+1], 10, 64); err != nil {
-			return s, errMalformed
+		if s.marks[marks[i]], err = parseMark(marks[i+1]); err != nil {
+			return s, err
 		}
 	}
 	return s, nil
+}
+
+func parseMark(text string) (mark, error) {
+	oldest, newest, _ := strings.Cut(text, " ")
+	o, err1 := strconv.ParseUint(oldest, 10, 64)
+	n, err2 := strconv.ParseUint(newest, 10, 64)
+	if err1 != nil || err2 != nil {
+		return mark{}, errMalformed
+	}
+	return mark{o, n}, nil
 }
 
 // parseEntry makes a message of an entry of a stream.
@@ -91,22 +101,17 @@ func parseEntries(room string, entries []rueidis.XRangeEntry) ([]*schema.Message
 	return list, nil
 }
 
-// renew gives a room another epoch, and asks for one more when the store is
-// complete.
+// renew gives a room another epoch, as after a loss.
 func (r *Relay) renew(room, epoch string) error {
 	ctx, cancel := context.WithTimeout(r.ctx, silence)
 	defer cancel()
-	next := newEpoch()
-	done, err := call{renewScript, []string{r.keys.state(room)}, []string{epoch, next}}.run(ctx, r.client).AsBool()
-	if err == nil && done {
-		r.heal(room, next)
-	}
-	return err
+	return call{renewScript, []string{r.keys.state(room)}, []string{epoch, newEpoch(), decimal(epochLen)}}.run(ctx, r.client).Error()
 }
 
-// Healed implements what the writer calls when it has stored all that was
+// Healed implements what the writer calls when it has stored all that a node
 // produced before a heal record: the epoch's second half is renewed, if the
-// epoch is still that, and members load a complete history.
+// first is still that, and members load a complete history. Each node asks for
+// it after a loss, since each knows of messages that the others do not.
 func (r *Relay) Healed(ctx context.Context, room, epoch string) error {
 	return r.cfg.Client.Healed(ctx, room, epoch)
 }
@@ -116,7 +121,8 @@ func (c *Client) Healed(ctx context.Context, room, epoch string) error {
 	if len(epoch) != epochLen {
 		return nil
 	}
-	return call{renewScript, []string{c.keys.state(room)}, []string{epoch, epoch[:9] + random(8)}}.run(ctx, c.rueidis).Error()
+	half := epochLen / 2
+	return call{renewScript, []string{c.keys.state(room)}, []string{epoch[:half], epoch[:half+1] + random(8), decimal(half)}}.run(ctx, c.rueidis).Error()
 }
 
 // Range returns what a room's stream still has of after < offset <= upTo.

@@ -109,13 +109,13 @@ func (h *heals) forget(now time.Time) {
 }
 
 // rescueAll produces what boots that are dead have left unconfirmed.
-func (r *Relay) rescueAll(room string, marks map[string]uint64) {
-	for boot, from := range marks {
+func (r *Relay) rescueAll(room string, marks map[string]mark) {
+	for boot, left := range marks {
 		if boot == r.boot {
 			continue
 		}
 		r.onceAside(boot+room, func() {
-			if err := r.rescue(room, boot, from); err != nil && r.ctx.Err() == nil {
+			if err := r.rescue(room, boot, left); err != nil && r.ctx.Err() == nil {
 				r.log.Warn("messages of a dead node could not be produced yet", zap.String("boot", boot), zap.Error(err))
 			}
 		})
@@ -164,38 +164,38 @@ func (r *Relay) keep(room *fanout.Room) {
 	}
 }
 
-// rescue produces the entries of a dead boot from an offset on.
-func (r *Relay) rescue(room, boot string, from uint64) error {
+// rescue produces what a dead boot has left.
+func (r *Relay) rescue(room, boot string, left mark) error {
 	alive, err := r.client.Do(r.ctx, r.client.B().Exists().Key(r.keys.lease(boot)).Build()).AsInt64()
 	if err != nil || alive > 0 {
 		return err
 	}
 	state := r.keys.state(room)
-	highest := from
-	for start := from; ; {
+	highest := left.newest
+	for start := left.oldest; ; {
 		entries, err := r.client.Do(r.ctx, r.client.B().Xrange().Key(stream(state)).Start(decimal(start)).End("+").Count(500).Build()).AsXRange()
 		if err != nil {
 			return err
 		}
-		var left []*schema.Message
+		var list []*schema.Message
 		for _, e := range entries {
 			m, by, err := parseEntry(room, e)
 			if err != nil {
 				return err
 			}
 			if start = m.Offset + 1; by.boot == boot {
-				left, highest = append(left, m), m.Offset
+				list, highest = append(list, m), max(highest, m.Offset)
 			}
 		}
-		if err := r.produceAll(left); err != nil {
+		if err := r.produceAll(list); err != nil {
 			return err
 		}
-		r.stats.rescued.Add(uint64(len(left)))
+		r.stats.rescued.Add(uint64(len(list)))
 		if len(entries) < 500 {
 			break
 		}
 	}
-	return r.confirmCall(room, boot, highest, 0).run(r.ctx, r.client).Error()
+	return r.confirmCall(room, boot, confirmation{upTo: highest, newest: left.newest}).run(r.ctx, r.client).Error()
 }
 
 // produceAll produces messages and waits until they are durable.

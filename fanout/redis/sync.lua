@@ -6,7 +6,7 @@
 --       5 entries to return    6 ms after which an idle room is forgotten
 --       7 the highest offset that the caller was given, 0: none
 -- Returns the epoch, the last offset, entries of the stream, and which boots have unconfirmed
--- messages (boot, oldest offset, ...). If the epoch is the caller's, the entries are those from its
+-- messages (boot, mark, ...; see mint.lua). If the epoch is the caller's, the entries are those from its
 -- last offset on, inclusive, oldest first; otherwise the newest, newest first.
 local function text(n) return string.format('%.0f', n) end
 local function id(entry) return tonumber((string.gsub(entry[1], '-.*', ''))) end
