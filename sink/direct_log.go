@@ -48,7 +48,7 @@ type DirectLog struct {
 	store  Appender
 	direct *Direct
 	budget *Budget
-	heals  chan heal // bounded; what does not fit comes again, since the relay repeats it
+	wake   chan struct{} // of size 1: a heal may be due
 	cancel context.CancelFunc
 	healer sync.WaitGroup
 
@@ -56,20 +56,19 @@ type DirectLog struct {
 
 	// Guarded by mu.
 	mu       sync.Mutex
-	produced uint64 // messages given to direct
-	stored   uint64 // messages that it has done with, in the same order
-	waiting  []heal // for stored to reach them
+	produced uint64          // messages given to direct
+	stored   uint64          // messages that it has done with, in the same order
+	heals    map[string]heal // that are to come, by room: after a loss of Redis, of every room in memory
 	setAside uint64
 }
 
 // heal is a room's, once so many messages are stored.
 type heal struct {
-	room, epoch string
-	after       uint64
+	epoch string
+	after uint64
 }
 
 const (
-	maxHeals    = 1024 // that wait: a Redis loss concerns every room at once
 	healTries   = 5
 	healTimeout = 3 * time.Second
 )
@@ -78,14 +77,14 @@ const (
 func NewDirectLog(store Appender, cfg DirectLogConfig) *DirectLog {
 	l := &DirectLog{
 		cfg: cfg, store: store, budget: NewBudget(cfg.BudgetConfig),
-		heals: make(chan heal, maxHeals), aside: make(map[*schema.Message]error),
+		wake: make(chan struct{}, 1), heals: make(map[string]heal), aside: make(map[*schema.Message]error),
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	l.cancel = cancel
 	l.direct = NewDirect(picky{l}, DirectConfig{
 		MaxRecords: math.MaxInt, MaxBytes: math.MaxInt, BatchRecords: cfg.BatchRecords, Observe: cfg.Observe,
 	})
-	l.healer.Go(func() { l.heal(ctx) }) // ends when Close closes heals, or cancels
+	l.healer.Go(func() { l.heal(ctx) }) // ends when Close cancels
 	return l
 }
 
@@ -135,12 +134,8 @@ func (l *DirectLog) submit(m *schema.Message, f Flight, done func(error)) error 
 func (l *DirectLog) Heal(room, epoch string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	h := heal{room, epoch, l.produced}
-	if l.stored >= h.after {
-		l.sendHeal(h)
-	} else if len(l.waiting) < maxHeals {
-		l.waiting = append(l.waiting, h)
-	}
+	l.heals[room] = heal{epoch, l.produced}
+	l.poke()
 }
 
 // next counts one more message that is done with.
@@ -148,26 +143,41 @@ func (l *DirectLog) next() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.stored++
-	for len(l.waiting) > 0 && l.waiting[0].after <= l.stored {
-		l.sendHeal(l.waiting[0])
-		l.waiting = l.waiting[1:]
+	if len(l.heals) > 0 {
+		l.poke()
 	}
 }
 
-func (l *DirectLog) sendHeal(h heal) {
+func (l *DirectLog) poke() {
 	select {
-	case l.heals <- h:
+	case l.wake <- struct{}{}:
 	default:
 	}
+}
+
+// due takes the heals for which all is stored.
+func (l *DirectLog) due() map[string]heal {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	due := make(map[string]heal)
+	for room, h := range l.heals {
+		if h.after <= l.stored {
+			due[room] = h
+			delete(l.heals, room)
+		}
+	}
+	return due
 }
 
 // heal renews epochs, one after the other.
 func (l *DirectLog) heal(ctx context.Context) {
 	for {
 		select {
-		case h := <-l.heals:
-			if l.cfg.Healed != nil {
-				l.healOne(ctx, h)
+		case <-l.wake:
+			for room, h := range l.due() {
+				if l.cfg.Healed != nil {
+					l.healOne(ctx, room, h.epoch)
+				}
 			}
 		case <-ctx.Done():
 			return
@@ -175,10 +185,10 @@ func (l *DirectLog) heal(ctx context.Context) {
 	}
 }
 
-func (l *DirectLog) healOne(ctx context.Context, h heal) {
+func (l *DirectLog) healOne(ctx context.Context, room, epoch string) {
 	for try := range healTries {
 		each, cancel := context.WithTimeout(ctx, healTimeout)
-		err := l.cfg.Healed(each, h.room, h.epoch)
+		err := l.cfg.Healed(each, room, epoch)
 		cancel()
 		if err == nil || !Sleep(ctx, Backoff(try+1)) {
 			return

@@ -158,13 +158,13 @@ func TestDirectLogHeals(t *testing.T) {
 		check("r 0")
 		for i := range 2 {
 			l.Produce(&schema.Message{Room: "r", Offset: uint64(i + 1), Data: []byte(`1`)}, nil)
-			l.Heal("r", fmt.Sprint(i+1))
+			l.Heal(fmt.Sprint("r", i+1), "e")
 		}
 		check("r 0")
 		a.gate <- struct{}{}
-		check("r 0", "r 1")
+		check("r 0", "r1 e")
 		a.gate <- struct{}{}
-		check("r 0", "r 1", "r 2")
+		check("r 0", "r1 e", "r2 e")
 		mustCloseLog(t, l)
 	})
 }
