@@ -215,6 +215,9 @@ func (n *Node) engineConfig() (c netpoll.Config, err error) {
 			n.log.Error("a connection's handler panicked", zap.Any("panic", v), zap.ByteString("stack", stack))
 		},
 	}
+	if n.cfg.Echo {
+		c.MaxQueue = max(2<<20, 2*n.cfg.MaxSize) // replies there are as large as messages
+	}
 	if n.cfg.ProxyProtocol {
 		var proxies *limits.Proxies
 		proxies, err = limits.ParseProxies(n.cfg.TrustedProxies)
