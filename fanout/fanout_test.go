@@ -12,11 +12,11 @@ import (
 	"time"
 
 	"github.com/gobwas/ws"
+	"github.com/hubbub-chat/hubbub/internal/leaks"
 	"github.com/hubbub-chat/hubbub/schema"
-	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.Main(m) }
 
 // world is a hub whose loops turn when the test says so, with a store and a
 // log in memory.

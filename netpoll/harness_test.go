@@ -11,10 +11,11 @@ import (
 	"time"
 
 	"github.com/gobwas/ws"
-	"go.uber.org/goleak"
+
+	"github.com/hubbub-chat/hubbub/internal/leaks"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.Main(m) }
 
 // echo sends every message back, and records the end.
 type echo struct {

@@ -5,7 +5,7 @@ import (
 	"os"
 	"testing"
 
-	"go.uber.org/goleak"
+	"github.com/hubbub-chat/hubbub/internal/leaks"
 )
 
 // childEnv makes this test binary the program itself, for tests that need a
@@ -21,5 +21,5 @@ func TestMain(m *testing.M) {
 		os.Exit(m.Run()) // the fuzzing engine has goroutines of its own
 	}
 	_ = flag.Set("test.parallel", "64") // what runs in parallel here only waits
-	goleak.VerifyTestMain(m)
+	leaks.Main(m)
 }

@@ -5,7 +5,7 @@ import (
 	"os/exec"
 	"testing"
 
-	"go.uber.org/goleak"
+	"github.com/hubbub-chat/hubbub/internal/leaks"
 )
 
 // The environment variables that make this binary a child of one of its tests.
@@ -22,7 +22,7 @@ func TestMain(m *testing.M) {
 		runPanic(where)
 		os.Exit(0)
 	}
-	goleak.VerifyTestMain(m)
+	leaks.Main(m)
 }
 
 func childCommand(env, value string) *exec.Cmd {

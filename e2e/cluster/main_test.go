@@ -6,7 +6,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"go.uber.org/goleak"
+	"github.com/hubbub-chat/hubbub/internal/leaks"
 )
 
 // The programs under test: the server and the load generator, see the package
@@ -31,7 +31,7 @@ func runTests(m *testing.M) int {
 	}
 	code := m.Run()
 	if code == 0 {
-		if err := goleak.Find(); err != nil {
+		if err := leaks.Find(); err != nil {
 			os.Stderr.WriteString(err.Error())
 			return 1
 		}

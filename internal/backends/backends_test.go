@@ -13,13 +13,13 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
+	"github.com/hubbub-chat/hubbub/internal/leaks"
 )
 
 // childEnv makes this binary start servers and wait to be killed.
 const childEnv = "HUBBUB_BACKENDS_TEST_CHILD"
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.Main(m) }
 
 func listens(addr string) bool {
 	c, err := net.DialTimeout("tcp", addr, time.Second)

@@ -12,18 +12,18 @@ import (
 	"testing/synctest"
 	"time"
 
-	"go.uber.org/goleak"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/hubbub-chat/hubbub/fanout"
+	"github.com/hubbub-chat/hubbub/internal/leaks"
 	"github.com/hubbub-chat/hubbub/schema"
 )
 
 // The API on real nodes is tested in package server, with the clients that see
 // what it does. Here is what a real node cannot be brought to do.
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.Main(m) }
 
 const testKey = "0123456789abcdef"
 

@@ -19,7 +19,8 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
-	"go.uber.org/goleak"
+
+	"github.com/hubbub-chat/hubbub/internal/leaks"
 )
 
 func TestMain(m *testing.M) {
@@ -27,7 +28,7 @@ func TestMain(m *testing.M) {
 	if f := flag.Lookup("test.fuzz"); f != nil && f.Value.String() != "" {
 		os.Exit(m.Run()) // the fuzzing engine has goroutines of its own
 	}
-	goleak.VerifyTestMain(m)
+	leaks.Main(m)
 }
 
 const (

@@ -4,7 +4,7 @@ import (
 	"os"
 	"testing"
 
-	"go.uber.org/goleak"
+	"github.com/hubbub-chat/hubbub/internal/leaks"
 )
 
 // childEnv makes this binary a writer that can be killed; see child_test.go.
@@ -15,5 +15,5 @@ func TestMain(m *testing.M) {
 		runChild(what)
 		os.Exit(0)
 	}
-	goleak.VerifyTestMain(m)
+	leaks.Main(m)
 }
