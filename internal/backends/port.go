@@ -17,31 +17,37 @@ const (
 	maxPort = 32_000
 )
 
+// ports are what this test binary has taken. Each is held with a Unix socket
+// whose abstract name says so, until the process ends: between here and the
+// server's own listening there is time, a second for Kafka, in which the test
+// binary of another package could choose the same.
 var ports struct {
 	mu    sync.Mutex
-	taken map[int]bool // by this test binary
+	taken map[int]net.Listener
 }
 
 // Port returns a TCP port of 127.0.0.1 that nobody listens on, and that no
-// other call here returns.
+// other call here returns, in any test binary that runs.
 func Port(t testing.TB) int {
 	t.Helper()
 	ports.mu.Lock()
 	defer ports.mu.Unlock()
 	if ports.taken == nil {
-		ports.taken = make(map[int]bool)
+		ports.taken = make(map[int]net.Listener)
 	}
 	for range 1000 {
 		port := minPort + rand.IntN(maxPort-minPort)
-		if ports.taken[port] {
-			continue
+		held, err := net.Listen("unix", fmt.Sprintf("@hubbub-test-port-%d", port))
+		if err != nil {
+			continue // somebody's
 		}
 		ln, err := net.Listen("tcp", loopback(port))
 		if err != nil {
+			_ = held.Close()
 			continue
 		}
 		_ = ln.Close()
-		ports.taken[port] = true
+		ports.taken[port] = held
 		return port
 	}
 	t.Fatalf("no free port between %d and %d", minPort, maxPort)
