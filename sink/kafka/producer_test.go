@@ -34,7 +34,7 @@ func openProducer(t testing.TB, cfg Config) *Producer {
 
 func mustClose(t testing.TB, p *Producer) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if err := p.Close(ctx); err != nil {
 		t.Error(err)
@@ -61,7 +61,7 @@ func readAll(t testing.TB, cfg Config, want int) map[string]int {
 		t.Fatal(err)
 	}
 	defer client.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	got := make(map[string]int)
 	for len(got) < want {
@@ -85,6 +85,7 @@ func readAll(t testing.TB, cfg Config, want int) map[string]int {
 func TestProduce(t *testing.T) {
 	server := backends.Kafka(t)
 	cfg := Config{Brokers: []string{server.Addr}, Topic: topicOf(t), Partitions: 3}
+	cfg.MaxAge = time.Minute // the machine may be slow: nothing is refused for that here
 	p := openProducer(t, cfg)
 	const total = 5000
 	var acked atomic.Int64
@@ -135,60 +136,60 @@ func TestBrokerRestart(t *testing.T) {
 	p := openProducer(t, cfg)
 	var calls [200_000]atomic.Int32
 	stop := make(chan struct{})
-	var produced, refused int
+	var produced, refused atomic.Int64
 	var load sync.WaitGroup
 	load.Go(func() { // ends when stop is closed
-		for ; produced < len(calls); time.Sleep(200 * time.Microsecond) {
+		for n := 0; n < len(calls); time.Sleep(200 * time.Microsecond) {
 			select {
 			case <-stop:
 				return
 			default:
 			}
-			m := message(fmt.Sprint("room", produced%10), produced)
+			m := message(fmt.Sprint("room", n%10), n)
 			if err := p.Reserve(m); err != nil {
 				if !errors.Is(err, sink.ErrStalled) {
 					t.Error(err)
 				}
-				refused++
+				refused.Add(1)
 				continue
 			}
-			n := produced
-			produced++
+			calls := &calls[n]
 			p.Produce(m, func(err error) {
 				if err != nil {
 					t.Error(err)
 				}
-				calls[n].Add(1)
+				calls.Add(1)
 			})
+			n++
+			produced.Add(1)
 		}
 	})
-	time.Sleep(300 * time.Millisecond)
-	server.Kill9()
-	time.Sleep(2500 * time.Millisecond)
-	if err := p.Ready(t.Context()); err == nil {
-		t.Error("ready without a broker")
-	}
-	server.Start()
-	for start := time.Now(); p.Ready(t.Context()) != nil; time.Sleep(50 * time.Millisecond) {
-		if time.Since(start) > 30*time.Second {
-			t.Fatalf("not ready: %v", p.Ready(t.Context()))
+	until := func(what string, ok func() bool) {
+		t.Helper()
+		for start := time.Now(); !ok(); time.Sleep(10 * time.Millisecond) {
+			if time.Since(start) > time.Minute {
+				close(stop)
+				t.Fatalf("not within a minute: %s; %v", what, p.Ready(t.Context()))
+			}
 		}
 	}
+	until("something is there", func() bool { return p.Stats().Produced > 0 })
+	server.Kill9()
+	until("the outage is noticed", func() bool { return refused.Load() > 0 && p.Ready(t.Context()) != nil })
+	server.Start()
+	until("it is ready", func() bool { return p.Ready(t.Context()) == nil })
 	before := p.Stats().Produced
-	time.Sleep(300 * time.Millisecond)
+	until("it produces again", func() bool { return p.Stats().Produced > before+100 })
 	close(stop)
 	load.Wait()
 	mustClose(t, p)
-	for i := range produced {
+	for i := range produced.Load() {
 		if n := calls[i].Load(); n != 1 {
 			t.Errorf("message %d: done was called %d times", i, n)
 		}
 	}
-	if refused == 0 || before == uint64(produced) {
-		t.Errorf("%d refused, %d of %d produced when the broker was back: the outage was not noticed, or not its end", refused, before, produced)
-	}
-	t.Logf("%d produced, %d refused, %d retried", produced, refused, p.Stats().Retried)
-	readAll(t, cfg, produced)
+	t.Logf("%d produced, %d refused, %d retried", produced.Load(), refused.Load(), p.Stats().Retried)
+	readAll(t, cfg, int(produced.Load()))
 }
 
 // What cannot work is one clear error, soon, and not the password.

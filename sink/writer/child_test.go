@@ -43,7 +43,7 @@ func runChild(what string) {
 		}
 	}()
 	_, _ = io.Copy(io.Discard, os.Stdin) // until the test ends or closes it
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if err := w.Close(ctx); err != nil {
 		panic(err)

@@ -69,7 +69,7 @@ func newRigOn(t testing.TB, broker, dsn, topic string) *rig {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		if err := r.producer.Close(ctx); err != nil {
 			t.Error(err)
@@ -100,7 +100,7 @@ func (r *rig) open(change ...func(*Config)) *Writer {
 
 func (r *rig) close(w *Writer) {
 	r.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if err := w.Close(ctx); err != nil {
 		r.t.Error(err)
@@ -160,8 +160,8 @@ func (r *rig) sendRaw(key, value string) {
 func (r *rig) until(what string, ok func() bool) {
 	r.t.Helper()
 	for start := time.Now(); !ok(); time.Sleep(5 * time.Millisecond) {
-		if time.Since(start) > 60*time.Second {
-			r.t.Fatalf("after a minute: not yet that %s", what)
+		if time.Since(start) > 2*time.Minute {
+			r.t.Fatalf("after two minutes: not yet that %s", what)
 		}
 	}
 }
@@ -193,6 +193,13 @@ func (r *rig) check(but ...*schema.Message) {
 	}
 }
 
+// settled waits until a writer counts what it has stored: the rows can be seen
+// a moment before.
+func (r *rig) settled(w *Writer) {
+	r.t.Helper()
+	r.until("all that is stored is counted", func() bool { return w.Stats().Lag == 0 })
+}
+
 // dead reads the dead-letter topic until it has n records.
 func (r *rig) dead(n int) (list []*kgo.Record) {
 	r.t.Helper()
@@ -202,7 +209,7 @@ func (r *rig) dead(n int) (list []*kgo.Record) {
 		r.t.Fatal(err)
 	}
 	defer client.Close()
-	ctx, cancel := context.WithTimeout(r.t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(r.t.Context(), time.Minute)
 	defer cancel()
 	for len(list) < n && ctx.Err() == nil {
 		client.PollFetches(ctx).EachRecord(func(record *kgo.Record) { list = append(list, record) })
@@ -291,7 +298,14 @@ func (r *rig) deleteTopic() {
 	if err := kerr.ErrorForCode(resp.Topics[0].ErrorCode); err != nil {
 		r.t.Fatal(err)
 	}
-	time.Sleep(500 * time.Millisecond) // for the broker to forget it
+	r.until("the broker has forgotten the topic", func() bool {
+		req := kmsg.NewPtrMetadataRequest()
+		topic := kmsg.NewMetadataRequestTopic()
+		topic.Topic = &r.cfg.Kafka.Topic
+		req.Topics = append(req.Topics, topic)
+		resp := r.request(req).(*kmsg.MetadataResponse)
+		return resp.Topics[0].ErrorCode == kerr.UnknownTopicOrPartition.Code
+	})
 }
 
 // deleteRecords has the log drop what is before an offset, as it does with

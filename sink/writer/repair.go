@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -67,26 +68,27 @@ func (w *Writer) repairOne(r sink.Repair) error {
 	found, err := w.find(ctx, r)
 	switch {
 	case err == nil && len(found) > 0 && found[len(found)-1].Offset == r.Seq:
-		w.counts.repaired.Add(1)
-		return w.settle(ctx, r, found)
+		return w.settle(ctx, r, found, &w.counts.repaired)
 	case time.Since(r.Since) < w.cfg.HoleAge:
 		return err
 	}
-	w.counts.tombstones.Add(1)
+	if err := w.settle(ctx, r, nil, &w.counts.tombstones); err != nil {
+		return err
+	}
 	w.cfg.Log.Error("a message is lost: another points at it, and nobody has it",
 		zap.String("room", r.Room), zap.Uint64("offset", r.Seq), zap.Int32("partition", r.ID), zap.NamedError("stream", err))
-	return w.settle(ctx, r, nil)
+	return nil
 }
 
 // heal renews a room's epoch.
 func (w *Writer) heal(ctx context.Context, r sink.Repair) error {
-	if w.cfg.Stream != nil {
-		if err := w.cfg.Stream.Healed(ctx, r.Room, r.Epoch); err != nil {
-			return err
-		}
-		w.counts.heals.Add(1)
+	if w.cfg.Stream == nil {
+		return w.settle(ctx, r, nil, new(atomic.Uint64)) // nothing is healed
 	}
-	return w.settle(ctx, r, nil)
+	if err := w.cfg.Stream.Healed(ctx, r.Room, r.Epoch); err != nil {
+		return err
+	}
+	return w.settle(ctx, r, nil, &w.counts.heals)
 }
 
 // find asks the stream for the message that is missing, and those that may be
@@ -102,9 +104,10 @@ func (w *Writer) find(ctx context.Context, r sink.Repair) ([]*schema.Message, er
 	return w.cfg.Stream.Range(ctx, r.Room, below, r.Seq)
 }
 
-// settle stores what was found and forgets the repair. What was found may
-// point at something that is missing in turn.
-func (w *Writer) settle(ctx context.Context, r sink.Repair, found []*schema.Message) error {
+// settle stores what was found, counts the repair and forgets it; one that
+// fails is tried again, and not counted. What was found may point at something
+// that is missing in turn.
+func (w *Writer) settle(ctx context.Context, r sink.Repair, found []*schema.Message, count *atomic.Uint64) error {
 	c := sink.Commit{Messages: found, Done: []sink.Repair{r}}
 	here := make(map[uint64]bool, len(found))
 	for _, m := range found {
@@ -118,6 +121,7 @@ func (w *Writer) settle(ctx context.Context, r sink.Repair, found []*schema.Mess
 		return err
 	}
 	w.counts.holes.Add(uint64(len(holes)))
+	count.Add(1)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.owed[r.Link] == r {
