@@ -170,15 +170,28 @@ func (c *coordinator) play(ctx context.Context, parts []*scenario.Scenario, sc *
 	}
 	u.connected = server()
 	u.from = u.connected
-	warm, total := measuredSpan(sc)
+	over := make(chan struct{})
+	var looks sync.WaitGroup
 	if ctx.Err() == nil {
+		warm, total := measuredSpan(sc)
 		fmt.Fprintf(c.env.stderr, "%d workers are ready: %d connections\n", len(parts), sc.Connections) // a lost line changes nothing
 		close(begin)
-		defer time.AfterFunc(warm, func() { u.from = server() }).Stop()
-		end := time.AfterFunc(total, func() { u.to = server() })
-		defer end.Stop()
+		for _, look := range []struct {
+			after time.Duration
+			to    *report.Usage
+		}{{warm, &u.from}, {total, &u.to}} {
+			looks.Go(func() { // ends when all workers have
+				select {
+				case <-time.After(look.after):
+					*look.to = server()
+				case <-over:
+				}
+			})
+		}
 	}
 	wg.Wait()
+	close(over)
+	looks.Wait()
 	if u.to.CPU == 0 {
 		u.to = server()
 	}

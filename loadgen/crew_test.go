@@ -80,7 +80,7 @@ func TestCrew(t *testing.T) {
 func TestCrewFinds(t *testing.T) {
 	url, _ := startChat(t, mutants[0].wrong(), false)
 	code, r, stdout, _ := loadgen(t, t.Context(), "play", "steady", "--url", url, "--workers", "2",
-		"--set", "connections=18", "--set", "rooms=2", "--set", "phases.0.for=100ms", "--set", "phases.1.for=700ms", "--set", "drain=500ms")
+		"--set", "connections=18", "--set", "rooms=2", "--set", "phases.0.for=100ms", "--set", "phases.1.for=700ms", "--set", "drain=3s")
 	if faults := strings.Join(r.Faults, ", "); code != exitFaults || !strings.Contains(faults, "2 deliveries lost") { // one in each room
 		t.Fatalf("exit code %d\n%s", code, stdout)
 	}
@@ -88,9 +88,9 @@ func TestCrewFinds(t *testing.T) {
 
 // TestCrewInterrupted: Ctrl-C ends in the report so far.
 func TestCrewInterrupted(t *testing.T) {
-	url, _ := startChat(t, wrong{}, false)
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
+	url, _ := startChat(t, wrong{also: atMessage(20, func(*chat) { cancel() })}, false)
 	_, r, stdout, stderr := loadgen(t, ctx, "play", "steady", "--url", url, "--workers", "2", "--set", "connections=20")
 	if !r.Interrupted || r.Check == nil || r.Check.Acked == 0 {
 		t.Fatalf("%s%s", stdout, stderr)
@@ -114,7 +114,7 @@ func TestRemoteWorkers(t *testing.T) {
 		<-done
 		http.DefaultClient.CloseIdleConnections()
 	}()
-	for range 100 {
+	for range 3000 {
 		if resp, err := http.Post("http://"+addr+"/play", "", nil); err == nil {
 			_ = resp.Body.Close()
 			if resp.StatusCode != http.StatusUnauthorized {

@@ -73,46 +73,54 @@ func startPlain(t testing.TB, deliver func(n, i int, m []byte) [][]byte) string 
 
 // TestPlain: a server without offsets is held to one order all the same.
 func TestPlain(t *testing.T) {
-	var held []byte
 	same := func(m []byte) [][]byte { return [][]byte{m} }
 	for _, c := range []struct {
 		name    string
 		rooms   string
-		deliver func(n, i int, m []byte) [][]byte
-		fault   string // empty: none
+		deliver func() func(n, i int, m []byte) [][]byte // of one server
+		fault   string                                   // empty: none
 	}{
-		{"right", "3", nil, ""},
-		{"drop one", "1", func(n, i int, m []byte) [][]byte {
-			if n == target20 && i == 3 {
-				return nil
+		{"right", "3", func() func(int, int, []byte) [][]byte { return nil }, ""},
+		{"drop one", "1", func() func(int, int, []byte) [][]byte {
+			return func(n, i int, m []byte) [][]byte {
+				if n == target20 && i == 3 {
+					return nil
+				}
+				return same(m)
 			}
-			return same(m)
 		}, "1 deliveries lost"},
-		{"duplicate one", "1", func(n, i int, m []byte) [][]byte {
-			if n == target20 && i == 3 {
-				return [][]byte{m, m}
+		{"duplicate one", "1", func() func(int, int, []byte) [][]byte {
+			return func(n, i int, m []byte) [][]byte {
+				if n == target20 && i == 3 {
+					return [][]byte{m, m}
+				}
+				return same(m)
 			}
-			return same(m)
 		}, "1 deliveries duplicated"},
-		{"swap two", "1", func(n, i int, m []byte) [][]byte {
-			if n == target20 && i == 3 {
-				held = append([]byte(nil), m...)
-				return nil
+		{"swap two", "1", func() func(int, int, []byte) [][]byte {
+			var held []byte
+			return func(n, i int, m []byte) [][]byte {
+				if n == target20 && i == 3 {
+					held = append([]byte(nil), m...)
+					return nil
+				}
+				if n == target20+1 && i == 3 {
+					return [][]byte{m, held}
+				}
+				return same(m)
 			}
-			if n == target20+1 && i == 3 {
-				return [][]byte{m, held}
-			}
-			return same(m)
 		}, "1 deliveries out of order"},
-		{"change one", "1", func(n, i int, m []byte) [][]byte {
-			if n == target20 && i == 3 {
-				return same([]byte("hello"))
+		{"change one", "1", func() func(int, int, []byte) [][]byte {
+			return func(n, i int, m []byte) [][]byte {
+				if n == target20 && i == 3 {
+					return same([]byte("hello"))
+				}
+				return same(m)
 			}
-			return same(m)
 		}, "1 deliveries lost, 1 unexpected messages"},
 	} {
 		for _, loops := range []string{"1", "2"} {
-			url := startPlain(t, c.deliver)
+			url := startPlain(t, c.deliver())
 			code, r, stdout, stderr := loadgen(t, t.Context(), shortRun(url, "--protocol", "plain", "--rooms", c.rooms, "--loops", loops)...)
 			faults := strings.Join(r.Faults, ", ")
 			if (code == exitFaults) != (c.fault != "") || !strings.Contains(faults, c.fault) || r.Check.Acked < 100 {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hubbub-chat/hubbub/loadgen/check"
@@ -174,6 +175,21 @@ func (f *fleet) forget(since int64) *recorder {
 	sum := f.recorded()
 	f.ask(func(w *worker) { w.rec.forget(since) })
 	return sum
+}
+
+// finish waits, for at most limit, until every message that is due by now is on
+// its way: a loop that is late at the end of a plan has some left.
+func (f *fleet) finish(ctx context.Context, limit time.Duration, tell *progress) {
+	end := f.clock.now()
+	_, _ = f.watch(ctx, limit, tell, func(*report.Snapshot) bool { // what is not sent by then, the plan is without
+		var behind atomic.Bool
+		f.ask(func(w *worker) {
+			if w.talking.due(end) {
+				behind.Store(true)
+			}
+		})
+		return !behind.Load()
+	})
 }
 
 // recorded is the sum of all that the workers recorded.

@@ -3,9 +3,12 @@ package main
 import (
 	"bufio"
 	"context"
+	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -71,5 +74,32 @@ func (h *hubbub) kill() {
 	if h.cmd.ProcessState == nil {
 		_ = h.cmd.Process.Kill()
 		_ = h.cmd.Wait() // fails, since it was killed
+	}
+}
+
+// until waits until one of the server's metrics is as high as wanted.
+func (h *hubbub) until(t testing.TB, metric string, want float64) {
+	t.Helper()
+	base, _, _ := strings.Cut(strings.TrimPrefix(h.url, "ws://"), "/")
+	defer http.DefaultClient.CloseIdleConnections()
+	got := 0.0
+	for end := time.Now().Add(time.Minute); got < want; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("not within a minute: %s is %g, want %g", metric, got, want)
+		}
+		resp, err := http.Get("http://" + base + "/metrics")
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(resp.Body)
+		_ = resp.Body.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(body)) {
+			if value, ok := strings.CutPrefix(line, metric+" "); ok {
+				got, _ = strconv.ParseFloat(strings.TrimSpace(value), 64) // 0 if it is none
+			}
+		}
 	}
 }

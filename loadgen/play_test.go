@@ -34,9 +34,9 @@ reconnect: {min: 50ms, max: 200ms}
 history: true
 phases:
   - {name: warm up, for: 200ms, rate: 100, measure: false}
-  - {name: before, for: 400ms, rate: 100}
-  - {name: up, for: 400ms, rate: [100, 500], do: {cut: 50%, over: 100ms}}
-  - {name: after, for: 400ms, rate: 100}
+  - {name: before, for: 1s, rate: 40}
+  - {name: up, for: 1s, rate: [40, 200], do: {cut: 50%, over: 100ms}}
+  - {name: after, for: 1s, rate: 40}
 `
 
 // TestPlay: phases with rates of their own, rooms and messages of many sizes,
@@ -155,11 +155,7 @@ func TestExpect(t *testing.T) {
 // TestPlayServerDies: a server that dies in the midst of a scenario in which
 // clients come back ends in a report.
 func TestPlayServerDies(t *testing.T) {
-	url, s := startChat(t, wrong{}, false)
-	go func() { // ends by itself
-		time.Sleep(300 * time.Millisecond)
-		s.engine.Stop()
-	}()
+	url, _ := startChat(t, wrong{also: atMessage(10, func(s *chat) { s.engine.Stop() })}, false)
 	code, r, stdout, _ := loadgen(t, t.Context(), "play", scenarioFile(t, spike), "--url", url, "--set", "drain=1s", "--history-wait", "1s")
 	if code != exitFaults || r.Check.Away != 20 {
 		t.Fatalf("exit code %d\n%s", code, stdout)
@@ -167,9 +163,9 @@ func TestPlayServerDies(t *testing.T) {
 }
 
 func TestPlayInterrupted(t *testing.T) {
-	url, _ := startChat(t, wrong{}, false)
-	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
+	url, _ := startChat(t, wrong{also: atMessage(20, func(*chat) { cancel() })}, false)
 	_, r, stdout, _ := loadgen(t, ctx, "play", "steady", "--url", url, "--set", "connections=20")
 	if !r.Interrupted || r.Check.Acked == 0 {
 		t.Fatal(stdout)
@@ -208,24 +204,28 @@ func TestOutputs(t *testing.T) {
 	url, _ := startChat(t, wrong{}, false)
 	dir := t.TempDir()
 	prometheus := freeAddr(t)
+	const connections = "loadgen_connections 20\n"
+	ctx, cancel := context.WithCancel(t.Context())
 	scraped := make(chan string, 1)
-	go func() { // ends by itself
-		time.Sleep(2500 * time.Millisecond)
+	go func() { // ends with what it waits for, or with ctx
 		text := ""
-		if resp, err := http.Get("http://" + prometheus + "/metrics"); err == nil {
-			b, _ := io.ReadAll(resp.Body)
-			_ = resp.Body.Close()
-			text = string(b)
+		for ; !strings.Contains(text, connections) && ctx.Err() == nil; time.Sleep(100 * time.Millisecond) {
+			if resp, err := http.Get("http://" + prometheus + "/metrics"); err == nil {
+				b, _ := io.ReadAll(resp.Body)
+				_ = resp.Body.Close()
+				text = string(b)
+			}
 		}
 		http.DefaultClient.CloseIdleConnections()
 		scraped <- text
 	}()
 	code, r, stdout, stderr := loadgen(t, t.Context(), "run", "--url", url, "-c", "20", "-r", "200", "--warmup", "1s", "-d", "3s",
 		"--html", dir+"/r.html", "--csv", dir+"/r.csv", "--hgrm", dir+"/h", "--prometheus", prometheus)
+	cancel()
 	if code != exitOK || len(r.Timeline) < 3 || len(r.Curves) < 6 {
 		t.Fatalf("exit code %d, %d seconds\n%s%s", code, len(r.Timeline), stdout, stderr)
 	}
-	if text := <-scraped; !strings.Contains(text, "loadgen_connections 20\n") || !strings.Contains(text, `loadgen_delivery_seconds{quantile="0.99"}`) {
+	if text := <-scraped; !strings.Contains(text, connections) || !strings.Contains(text, `loadgen_delivery_seconds{quantile="0.99"}`) {
 		t.Errorf("prometheus: %s", text)
 	}
 	for file, want := range map[string]string{"r.html": "<svg", "r.csv": "delivered_per_s", "h/delivery.hgrm": "Percentile"} {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/centrifugal/protocol"
 
+	"github.com/hubbub-chat/hubbub/internal/backends"
 	"github.com/hubbub-chat/hubbub/loadgen/report"
 	"github.com/hubbub-chat/hubbub/netpoll"
 	"github.com/hubbub-chat/hubbub/schema"
@@ -50,7 +50,7 @@ func TestComesBack(t *testing.T) {
 			t.Parallel()
 			url, _ := startChat(t, closesOne(c.wrong, c.code), false)
 			code, r, stdout, stderr := loadgen(t, t.Context(), shortRun(url, "--reconnect", "--reconnect-min", "60ms", "--reconnect-max", "60ms",
-				"--drain", "3s", "--seed", "7", "--warmup", "0s")...)
+				"--drain", "5s", "--seed", "7", "--warmup", "0s")...)
 			faults := strings.Join(r.Faults, ", ")
 			if (code == exitFaults) != (c.fault != "") || !strings.Contains(faults, c.fault) {
 				t.Fatalf("exit code %d, want the fault %q\n%s%s", code, c.fault, stdout, stderr)
@@ -101,7 +101,7 @@ func TestHistoryMutants(t *testing.T) {
 			t.Parallel()
 			url, _ := startChat(t, c.wrong(), false)
 			file := filepath.Join(t.TempDir(), "acked")
-			code, r, stdout, stderr := loadgen(t, t.Context(), shortRun(url, "--history", "--history-wait", "300ms", "--acked-file", file, "--drain", "5s")...)
+			code, r, stdout, stderr := loadgen(t, t.Context(), shortRun(url, "--history", "--history-wait", "300ms", "--acked-file", file, "--drain", "30s")...)
 			faults := strings.Join(r.Faults, ", ")
 			if (code == exitFaults) != (c.fault != "") || !strings.Contains(faults, c.fault) {
 				t.Fatalf("exit code %d, want the fault %q\n%s%s", code, c.fault, stdout, stderr)
@@ -131,10 +131,11 @@ func TestSurvivesAKill(t *testing.T) {
 	done := make(chan ran, 1)
 	go func() { // ends with the run
 		code, r, stdout, stderr := loadgen(t, t.Context(), "run", "--url", h.url, "-c", "40", "--rooms", "4", "-r", "400", "--warmup", "0s",
-			"-d", "4s", "--drain", "20s", "--reconnect", "--reconnect-max", "1s", "--history", "--loops", "2")
+			"-d", "4s", "--drain", "1m", "--join-timeout", "1m", "--reconnect", "--reconnect-max", "1s", "--history", "--loops", "2")
 		done <- ran{code, r, stdout, stderr}
 	}()
-	time.Sleep(1500 * time.Millisecond)
+	h.until(t, "hubbub_subscriptions", 40)
+	h.until(t, "hubbub_publish_ack_seconds_count", 500)
 	h.kill()
 	time.Sleep(300 * time.Millisecond)
 	startHubbub(t, addr, dir)
@@ -151,19 +152,12 @@ func TestSurvivesAKill(t *testing.T) {
 func TestSeveralURLs(t *testing.T) {
 	url, _ := startChat(t, wrong{}, false)
 	dead := "ws://" + freeAddr(t) + "/connection/websocket"
-	code, r, stdout, stderr := loadgen(t, t.Context(), shortRun(dead, "--url", url, "--reconnect", "--reconnect-min", "10ms", "--drain", "5s")...)
+	code, r, stdout, stderr := loadgen(t, t.Context(), shortRun(dead, "--url", url, "--reconnect", "--reconnect-min", "10ms", "--drain", "30s")...)
 	if code != exitOK || r.Connections.Joined != 9 || r.Connections.Retried < 4 {
 		t.Fatalf("exit code %d\n%s%s", code, stdout, stderr)
 	}
 }
 
-// freeAddr is an address that nobody listens on, for now.
-func freeAddr(t testing.TB) string {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close() //nolint:errcheck // a test's
-	return ln.Addr().String()
-}
+// freeAddr is an address that nobody listens on, and that no outgoing connection
+// has for its own meanwhile.
+func freeAddr(t testing.TB) string { t.Helper(); return backends.Addr(t) }

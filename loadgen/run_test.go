@@ -4,14 +4,15 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"flag"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
+	"github.com/hubbub-chat/hubbub/internal/leaks"
 	"github.com/hubbub-chat/hubbub/loadgen/report"
 	"github.com/hubbub-chat/hubbub/netpoll"
 	"github.com/hubbub-chat/hubbub/schema"
@@ -21,10 +22,12 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && (os.Args[1] == "null" || os.Args[1] == "run" || os.Args[1] == "work") {
 		main() // this binary is the tool, see self
 	}
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+	flag.Parse()
+	_ = flag.Set("test.parallel", "4") // what runs in parallel here mostly waits
+	leaks.MainThen(m, func(code int) {
 		_ = os.RemoveAll(builtIn) // "" when nothing was built, which removes nothing
 		os.Exit(code)
-	}))
+	})
 }
 
 // loadgen runs a command line in this process.
@@ -44,7 +47,7 @@ func loadgen(t testing.TB, ctx context.Context, args ...string) (code int, r rep
 // shortRun is a run of 120 messages to 9 members of one room.
 func shortRun(url string, more ...string) []string {
 	return append([]string{"run", "--url", url, "-c", "9", "--rooms", "1", "-r", "400",
-		"--warmup", "100ms", "-d", "200ms", "--drain", "300ms", "--join-timeout", "5s"}, more...)
+		"--warmup", "100ms", "-d", "200ms", "--drain", "2s", "--join-timeout", "1m"}, more...)
 }
 
 func TestCleanRun(t *testing.T) {
@@ -64,7 +67,7 @@ func TestCleanRun(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			url, _ := startChat(t, wrong{}, c.frames)
-			code, r, stdout, stderr := loadgen(t, t.Context(), shortRun(url, append(c.more, "--drain", "10s")...)...)
+			code, r, stdout, stderr := loadgen(t, t.Context(), shortRun(url, append(c.more, "--drain", "1m")...)...)
 			if code != exitOK {
 				t.Fatalf("exit code %d\n%s%s", code, stdout, stderr)
 			}
@@ -215,15 +218,22 @@ func TestCountingMutants(t *testing.T) {
 	}
 }
 
+// atMessage does something once, beside the server's loop, when a room has got
+// so many messages.
+func atMessage(n int, do func(*chat)) func(*chat, *chatRoom, int) {
+	var once sync.Once
+	return func(s *chat, _ *chatRoom, i int) {
+		if i == n {
+			once.Do(func() { go do(s) }) // ends by itself
+		}
+	}
+}
+
 func TestServerDies(t *testing.T) {
-	url, s := startChat(t, wrong{}, false)
-	go func() { // ends by itself
-		time.Sleep(300 * time.Millisecond)
-		s.engine.Stop()
-	}()
+	url, _ := startChat(t, wrong{also: atMessage(20, func(s *chat) { s.engine.Stop() })}, false)
 	began := time.Now()
-	code, r, stdout, _ := loadgen(t, t.Context(), shortRun(url, "-d", "1m")...)
-	if code != exitFaults || r.Connections.Closes["1006"] != 9 || time.Since(began) > 20*time.Second {
+	code, r, stdout, _ := loadgen(t, t.Context(), shortRun(url, "-d", "10m")...)
+	if code != exitFaults || r.Connections.Closes["1006"] != 9 || time.Since(began) > 5*time.Minute {
 		t.Fatalf("exit code %d after %v\n%s", code, time.Since(began), stdout)
 	}
 }
@@ -236,10 +246,10 @@ func TestNoServer(t *testing.T) {
 }
 
 func TestInterrupt(t *testing.T) {
-	url, _ := startChat(t, wrong{}, false)
-	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	code, r, stdout, _ := loadgen(t, ctx, shortRun(url, "-d", "1m")...)
+	url, _ := startChat(t, wrong{also: atMessage(100, func(*chat) { cancel() })}, false)
+	code, r, stdout, _ := loadgen(t, ctx, shortRun(url, "-d", "10m")...)
 	if code != exitOK || !r.Interrupted || r.Check.Acked == 0 {
 		t.Fatalf("exit code %d\n%s", code, stdout)
 	}

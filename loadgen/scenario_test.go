@@ -34,7 +34,7 @@ func TestSlow(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			const sleepsAt = 450 // 1.5 s after the beginning at 300/s: it sleeps since 300 ms
+			const sleepsAt = 450 // 1.5 s after the beginning at 300/s: it sleeps since 300 ms, until 3.3 s
 			url, _ := startChat(t, wrong{recover: c.recover, also: func(_ *chat, r *chatRoom, n int) {
 				if n == sleepsAt {
 					last := r.members[len(r.members)-1]
@@ -43,7 +43,7 @@ func TestSlow(t *testing.T) {
 				}
 			}}, false)
 			code, r, stdout, stderr := loadgen(t, t.Context(), "slow", "--url", url, "--members", "5", "-r", "300",
-				"--payload", "300", "--before", "300ms", "--stall", "1500ms", "--after", "1s", "--drain", "5s")
+				"--payload", "300", "--before", "300ms", "--stall", "3s", "--after", "2s", "--drain", "30s")
 			faults := strings.Join(r.Faults, ", ")
 			if want := c.fault != ""; (code == exitFaults) != want || !strings.Contains(faults, c.fault) {
 				t.Fatalf("exit code %d, want the fault %q\n%s%s", code, c.fault, stdout, stderr)

@@ -112,8 +112,9 @@ func (s *session) deserted(now *report.Snapshot) bool {
 // drain ends the talking, waits until everything has arrived, and closes the
 // books.
 func (s *session) drain(limit time.Duration) {
-	s.fleet.talk(nil)
 	ctx := s.env.ctx
+	s.fleet.finish(ctx, limit, s.tell)
+	s.fleet.talk(nil)
 	if ctx.Err() != nil {
 		// Interrupted: what was sent is still worth waiting for a moment.
 		ctx, limit = context.WithoutCancel(ctx), min(limit, time.Second)

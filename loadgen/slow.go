@@ -79,21 +79,28 @@ func (c *slowCmd) Run(env environment) error {
 func (c *slowCmd) phases(s *session, slow *sleeper, part *report.Slow) {
 	f := s.fleet
 	all := newRecorder()
+	// Phases begin and end by the plan: what one is late by is not the next one's.
+	at := f.clock.now()
+	hold := func(d time.Duration) report.Snapshot {
+		at += int64(d)
+		now, _ := s.hold(time.Duration(at - f.clock.now()))
+		return now
+	}
 	phase := func(q *report.Quantiles) {
-		rec := f.forget(f.clock.now())
+		rec := f.forget(at)
 		*q = rec.now.Delivery.Quantiles()
 		all.merge(rec)
 	}
 	from := f.counts()
 	count := int64(c.Rate * (c.Before + c.Stall + c.After).Seconds())
-	f.talk(&plan{Pacer: pace.Even(c.Rate, count), start: f.clock.now(), layout: &f.layout})
-	s.hold(c.Before)
+	f.talk(&plan{Pacer: pace.Even(c.Rate, count), start: at, layout: &f.layout})
+	hold(c.Before)
 	phase(&part.Before)
 	slow.asleep.Store(true)
-	s.hold(c.Stall)
+	hold(c.Stall)
 	phase(&part.During)
 	close(slow.wake)
-	to, _ := s.hold(c.After)
+	to := hold(c.After)
 	s.drain(c.Drain)
 	phase(&part.After)
 	s.times = &all.now

@@ -39,9 +39,14 @@ type task struct {
 	done int64
 }
 
+// due reports whether the task has an event that is due at a time.
+func (t *task) due(at int64) bool {
+	return t.plan != nil && t.done < t.plan.Count() && t.plan.at(t.done) <= at
+}
+
 // next returns the task's next event that is due.
 func (t *task) next(now int64) (k int64, ok bool) {
-	if t.plan == nil || t.done >= t.plan.Count() || t.plan.at(t.done) > now {
+	if !t.due(now) {
 		return 0, false
 	}
 	t.done++
