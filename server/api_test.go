@@ -33,7 +33,7 @@ type backend struct {
 func startAPI(t *testing.T, settings ...func(*options)) *backend {
 	t.Helper()
 	h := start(t, append(settings, func(o *options) { o.APIKeys = []api.Key{apiKey, otherAPIKey} })...)
-	b := &backend{t, h, &http.Client{Transport: &http.Transport{}, Timeout: 20 * time.Second}}
+	b := &backend{t, h, &http.Client{Transport: &http.Transport{}, Timeout: time.Minute}}
 	t.Cleanup(b.http.CloseIdleConnections)
 	return b
 }

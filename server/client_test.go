@@ -76,7 +76,7 @@ func tryDial(t testing.TB, l *ledger, addr string, codec schema.Codec, query ...
 
 func handshake(t testing.TB, l *ledger, conn net.Conn, codec schema.Codec, query ...string) (*client, error) {
 	c := &client{t: t, ledger: l, conn: conn, r: bufio.NewReaderSize(conn, 64<<10), codec: codec, asked: make(map[uint32]*protocol.Command)}
-	_ = conn.SetDeadline(time.Now().Add(time.Minute))
+	_ = conn.SetDeadline(time.Now().Add(5 * time.Minute)) // a test's longest, on a slow machine
 	request := "GET " + webSocketPath
 	subprotocol := "centrifuge-" + codec.String()
 	if len(query) > 0 {

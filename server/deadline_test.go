@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -15,12 +17,16 @@ import (
 )
 
 // What a node does of itself when time passes, with times as short as its
-// clock of seconds lets them be. The cases wait together.
+// clock of seconds lets them be, and a slow machine where a client is to be in
+// time: on the second node. The cases wait together.
 func TestDeadlines(t *testing.T) {
-	h := start(t, func(o *options) {
+	hasty := start(t, func(o *options) {
 		o.sessions = func(c *sessions.Config) {
-			c.Ping, c.Pong, c.ConnectTimeout = 3*time.Second, time.Second, time.Second
+			c.Ping, c.Pong, c.ConnectTimeout = 3*time.Second, time.Second, 3*time.Second
 		}
+	})
+	h := start(t, func(o *options) {
+		o.sessions = func(c *sessions.Config) { c.Ping, c.Pong = 5*time.Second, 4*time.Second }
 	})
 	f := h.flood("busy", 50, 10*time.Millisecond)
 	t.Cleanup(f.stop)
@@ -33,18 +39,18 @@ func TestDeadlines(t *testing.T) {
 		}
 	}
 	group("stale", func(t *testing.T, codec schema.Codec) {
-		c := h.dial(codec)
+		c := hasty.dial(codec)
 		c.t = t
 		c.expectClose(3502)
 	})
 	group("stale, though it pongs", func(t *testing.T, codec schema.Codec) {
-		c := h.dial(codec)
+		c := hasty.dial(codec)
 		c.t = t
 		c.sendRaw(codec.Binary(), string(codec.AppendPing(nil)))
 		c.expectClose(3502)
 	})
 	group("no pong", func(t *testing.T, codec schema.Codec) {
-		c := h.client(codec)
+		c := hasty.client(codec)
 		c.t, c.mute = t, true
 		c.expectClose(3012)
 		if c.pings != 1 {
@@ -52,7 +58,7 @@ func TestDeadlines(t *testing.T) {
 		}
 	})
 	group("no pong to a WebSocket ping", func(t *testing.T, codec schema.Codec) {
-		c := h.dial(codec, "cf_protocol="+codec.String(), "cf_ws_frame_ping_pong=true")
+		c := hasty.dial(codec, "cf_protocol="+codec.String(), "cf_ws_frame_ping_pong=true")
 		c.t, c.mute = t, true
 		c.connect()
 		c.expectClose(3012)
@@ -89,7 +95,7 @@ func TestDeadlines(t *testing.T) {
 	group("any sign of life is a pong", func(t *testing.T, codec schema.Codec) {
 		c := h.client(codec)
 		c.t, c.mute = t, true
-		for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(300 * time.Millisecond) {
+		for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(300 * time.Millisecond) {
 			c.must(c.writeFrame(ws.OpPong, nil))
 		}
 		for {
@@ -107,7 +113,6 @@ func TestDeadlines(t *testing.T) {
 // expectPings reads until n pings have come. Others may come between.
 func expectPings(t *testing.T, c *client, n int) {
 	t.Helper()
-	_ = c.conn.SetDeadline(time.Now().Add(15 * time.Second))
 	for c.pings < n {
 		if _, _, err := c.next(); err != nil {
 			t.Fatalf("after %d pings: %v", c.pings, err)
@@ -115,28 +120,38 @@ func expectPings(t *testing.T, c *client, n int) {
 	}
 }
 
-// slowReads delays what is read from the store.
-type slowReads struct {
+// heldReads holds back what is read from the store until it is let go.
+type heldReads struct {
 	fanout.Reads
-	by time.Duration
+	free chan struct{} // closed when reads go on
+	jobs atomic.Int32  // held, or under way
 }
 
-func (r slowReads) Do(job func(context.Context)) bool {
-	return r.Reads.Do(func(ctx context.Context) {
-		time.Sleep(r.by)
-		job(ctx)
+func (r *heldReads) Do(job func(context.Context)) bool {
+	r.jobs.Add(1)
+	taken := r.Reads.Do(func(ctx context.Context) {
+		defer r.jobs.Add(-1)
+		<-r.free
+		job(context.WithoutCancel(ctx)) // its time may be up
 	})
+	if !taken {
+		r.jobs.Add(-1)
+	}
+	return taken
 }
 
 // What takes too long is answered with a temporary error, and the client may
 // try again at once.
 func TestSlowStore(t *testing.T) {
+	held := &heldReads{free: make(chan struct{})}
 	h := start(t, func(o *options) {
 		o.sessions = func(c *sessions.Config) {
-			c.Answer = 100 * time.Millisecond
-			c.Reads = slowReads{c.Reads, 400 * time.Millisecond}
+			held.Reads = c.Reads
+			c.Answer, c.Reads = time.Second, held
 		}
 	})
+	free := sync.OnceFunc(func() { close(held.free) })
+	t.Cleanup(free)
 	room := roomOf(t)
 	c := h.client(schema.JSON)
 	c.publishAll(room, numbered("p", 150, 20))
@@ -147,7 +162,8 @@ func TestSlowStore(t *testing.T) {
 	if p := c.push(room); string(p.Data) != `"x"` {
 		t.Errorf("received %s", p.Data)
 	}
-	time.Sleep(500 * time.Millisecond) // what was read late reaches nobody
+	free()
+	eventually(t, "all has been read", func() bool { return held.jobs.Load() == 0 }) // which reaches nobody now
 	c.ok(&command{Ping: &pingRequest{}})
 	if len(c.pushes) > 0 {
 		t.Errorf("received %v", c.pushes)

@@ -104,7 +104,7 @@ func TestHandshakeOnUsedConnection(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(time.Minute))
 	if _, err := conn.Write([]byte("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")); err != nil {
 		t.Fatal(err)
 	}
@@ -145,9 +145,10 @@ func TestMetrics(t *testing.T) {
 	a.fails(publishTo("one", `{"type":"edit"}`), 107)
 	c.sendRaw(false, "oops")
 	c.expectClose(3501)
-	eventually(t, "the close is counted, and its socket gone", func() bool {
+	eventually(t, "the close is counted, its socket gone, and all delivered", func() bool {
 		now, _ := w.scrape(t)
-		return now[`hubbub_closes_total{code="3501"}`] == 1 && now["hubbub_connections"] == before["hubbub_connections"]+2
+		return now[`hubbub_closes_total{code="3501"}`] == 1 && now["hubbub_connections"] == before["hubbub_connections"]+2 &&
+			now["hubbub_deliveries_total"] >= before["hubbub_deliveries_total"]+102
 	})
 	after, types := w.scrape(t)
 
@@ -230,7 +231,7 @@ func TestCommandLine(t *testing.T) {
 		{"version", []string{"--version"}, "", 0, version},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			cmd := childCommand(ctx, c.args...)
 			cmd.Dir = t.TempDir()
@@ -270,7 +271,7 @@ func TestInUse(t *testing.T) {
 		{"address", first.addr, t.TempDir(), "--addr " + first.addr},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			var stderr bytes.Buffer
 			cmd := childCommand(ctx, "serve", "--addr="+c.addr, "--data="+c.dir)
@@ -305,7 +306,7 @@ func TestFull(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(time.Minute))
 	if line, err := bufio.NewReader(conn).ReadString('\n'); err != nil || !strings.HasPrefix(line, "HTTP/1.1 503") {
 		t.Errorf("answered %q, %v; want 503", line, err)
 	}

@@ -97,17 +97,30 @@ func (l *ledger) checkDir(t testing.TB, dir string) {
 	l.check(t, store)
 }
 
-// stored reports whether the store has as many messages as were acknowledged.
+// stored reports whether the store has what was acknowledged and what was
+// seen.
 func (l *ledger) stored(store *sink.Store) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for room, a := range l.rooms {
-		acked := 0
-		for _, n := range a.acked {
-			acked += n
-		}
-		if n, err := store.Count(context.Background(), room, 0, 1<<62, 1<<30); err != nil || n < acked {
+		rows, err := store.After(context.Background(), room, 0, 0, 1<<30, 1<<40)
+		if err != nil {
 			return false
+		}
+		data, offsets := make(map[string]int), make(map[uint64]bool)
+		for _, m := range rows {
+			data[string(m.Data)]++
+			offsets[m.Offset] = true
+		}
+		for d, n := range a.acked {
+			if data[d] < n {
+				return false
+			}
+		}
+		for offset := range a.seen {
+			if !offsets[offset] {
+				return false
+			}
 		}
 	}
 	return true

@@ -78,13 +78,9 @@ func TestSinkProcess(t *testing.T) {
 	if err := p.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	for start := time.Now(); ; time.Sleep(10 * time.Millisecond) {
-		if last, err := s.store.Last(t.Context(), "r"); err == nil && last == 100 {
-			break
-		}
-		if time.Since(start) > 30*time.Second {
-			t.Fatalf("not stored: %+v", s.writer.Stats())
-		}
+	eventually(t, "all is stored, and counted", func() bool { return s.writer.Stats().Stored == 100 })
+	if last, err := s.store.Last(t.Context(), "r"); err != nil || last != 100 {
+		t.Errorf("the last stored is %d, %v", last, err)
 	}
 	for path, want := range map[string]string{
 		"/healthz": "alive", "/readyz": "ready", "/metrics": "hubbub_writer_stored_total 100\n",

@@ -17,7 +17,7 @@ import (
 // clients with 3001, and keeps what it acknowledged; the ledger looks. Publishes
 // that it did not take end with the close.
 func TestStopUnderLoad(t *testing.T) {
-	for _, drain := range []time.Duration{0, 300 * time.Millisecond} {
+	for _, drain := range []time.Duration{0, 2 * time.Second} { // in which the node can be asked
 		t.Run(drain.String(), func(t *testing.T) {
 			h := start(t, func(o *options) { o.Drain, o.Loops = drain, 3 })
 			n := h.node
@@ -135,14 +135,14 @@ type watcher struct {
 }
 
 func keepAlive(addr string) (*watcher, error) {
-	w := &watcher{client: &http.Client{Transport: &http.Transport{MaxConnsPerHost: 1}, Timeout: 10 * time.Second}, base: "http://" + addr}
+	w := &watcher{client: &http.Client{Transport: &http.Transport{MaxConnsPerHost: 1}, Timeout: time.Minute}, base: "http://" + addr}
 	_, _, err := w.fetch("/healthz")
 	return w, err
 }
 
 // each makes a connection for every request.
 func each(addr string) *watcher {
-	return &watcher{client: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}, base: "http://" + addr}
+	return &watcher{client: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: time.Minute}, base: "http://" + addr}
 }
 
 func (w *watcher) close() { w.client.CloseIdleConnections() }

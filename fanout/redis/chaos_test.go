@@ -221,7 +221,7 @@ func (c *chaos) settle() {
 // members saw of nodes that died is produced by others when the leases have
 // ended, and members are told when a history is complete.
 func (c *chaos) rest() {
-	for end := time.Now().Add(15 * time.Second); slices.ContainsFunc(c.listeners, c.restless) && time.Now().Before(end); {
+	for end := time.Now().Add(waits); slices.ContainsFunc(c.listeners, c.restless) && time.Now().Before(end); {
 		time.Sleep(10 * time.Millisecond)
 	}
 }
@@ -249,7 +249,7 @@ func (c *chaos) check() {
 			rows[room] = c.w.stored(room)
 			return l.room == room && l.position() < rows[room][len(rows[room])-1].Offset
 		}
-		for end := time.Now().Add(15 * time.Second); slices.ContainsFunc(c.listeners, behind); time.Sleep(10 * time.Millisecond) {
+		for end := time.Now().Add(waits); slices.ContainsFunc(c.listeners, behind); time.Sleep(10 * time.Millisecond) {
 			if time.Now().Before(end) {
 				continue
 			}

@@ -118,7 +118,7 @@ func TestOrders(t *testing.T) {
 	b, sb := w.named("b")
 	w.eventually("they know each other", func() bool { return len(a.relay.Peers()) == 2 && len(b.relay.Peers()) == 2 })
 	for i := range 5 {
-		if err := w.order([]*node{a, b}[i%2], fmt.Sprint(i), 4*time.Second); err != nil {
+		if err := w.order([]*node{a, b}[i%2], fmt.Sprint(i), waits); err != nil {
 			t.Fatal(err)
 		}
 		want := "0 1 2 3 4"[:2*i+1]
@@ -133,7 +133,7 @@ func TestOrders(t *testing.T) {
 	sb.block = block
 	sb.mu.Unlock()
 	var late NotApplied
-	if err := w.order(a, "5", 300*time.Millisecond); !errors.As(err, &late) || !slices.Equal(late.Nodes, []string{"b"}) {
+	if err := w.order(a, "5", 2*time.Second); !errors.As(err, &late) || !slices.Equal(late.Nodes, []string{"b"}) {
 		t.Errorf("an order that b has yet to carry out: %v", err)
 	}
 	close(block)
@@ -141,7 +141,7 @@ func TestOrders(t *testing.T) {
 
 	// Redis loses everything: orders go on, and the old ones do not come back.
 	redis.Do("FLUSHALL")
-	if err := w.order(b, "6", 4*time.Second); err != nil {
+	if err := w.order(b, "6", waits); err != nil {
 		t.Fatal(err)
 	}
 	if sa.said() != "0 1 2 3 4 5 6" || sb.said() != "0 1 2 3 4 5 6" {
@@ -152,7 +152,7 @@ func TestOrders(t *testing.T) {
 	time.Sleep(1100 * time.Millisecond) // it takes the clocks for that far apart at most
 	c, sc := w.named("c")
 	w.eventually("c is known", func() bool { return len(a.relay.Peers()) == 3 })
-	if err := w.order(a, "7", 4*time.Second); err != nil {
+	if err := w.order(a, "7", waits); err != nil {
 		t.Fatal(err)
 	}
 	if sc.said() != "7" {
@@ -162,7 +162,7 @@ func TestOrders(t *testing.T) {
 	// One that is not heard of may have clients until it is isolated.
 	c.crash()
 	w.eventually("c is dead", func() bool { return len(a.relay.Peers()) == 2 })
-	if err := w.order(a, "8", 300*time.Millisecond); !errors.As(err, &late) || !slices.Equal(late.Nodes, []string{"c"}) {
+	if err := w.order(a, "8", 2*time.Second); !errors.As(err, &late) || !slices.Equal(late.Nodes, []string{"c"}) {
 		t.Errorf("an order when c was not heard of: %v", err)
 	}
 }
@@ -174,7 +174,7 @@ func TestOrdersAfterALoss(t *testing.T) {
 	w := newWorld(t, "redis://"+redis.Addr)
 	a, sa := w.named("a")
 	for _, order := range []string{"0", "1"} {
-		if err := w.order(a, order, 4*time.Second); err != nil {
+		if err := w.order(a, order, waits); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -193,7 +193,7 @@ func TestOrdersWithoutRedis(t *testing.T) {
 	redis := backends.OwnRedis(t, "--appendonly", "yes", "--appendfsync", "always")
 	w := newWorld(t, "redis://"+redis.Addr)
 	a, sa := w.named("a")
-	if err := w.order(a, "0", 4*time.Second); err != nil {
+	if err := w.order(a, "0", waits); err != nil {
 		t.Fatal(err)
 	}
 	redis.Kill9()
@@ -201,7 +201,7 @@ func TestOrdersWithoutRedis(t *testing.T) {
 		t.Errorf("an order without Redis: %v", err)
 	}
 	given := make(chan error, 1)
-	go func() { given <- w.order(a, "2", 15*time.Second) }()
+	go func() { given <- w.order(a, "2", waits) }()
 	redis.Start()
 	if err := <-given; err != nil {
 		t.Errorf("an order while Redis comes back: %v", err)
@@ -262,7 +262,7 @@ func TestClusterPresenceAndOrders(t *testing.T) {
 		}
 	}
 	all("at first")
-	if err := w.order(a, "0", 4*time.Second); err != nil {
+	if err := w.order(a, "0", waits); err != nil {
 		t.Error(err)
 	}
 	c.Replicas[1].Pause()

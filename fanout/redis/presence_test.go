@@ -188,6 +188,7 @@ func left(redis *backends.RedisServer) string {
 func TestGhosts(t *testing.T) {
 	redis := backends.OwnRedis(t)
 	w := newWorld(t, "redis://"+redis.Addr)
+	w.cfg.Lease = 6 * time.Second // it is looked before that is over
 	a, b := w.node(), w.node()
 	a.enter("lobby", people("a", 10)...)
 	b.enter("lobby", people("b", 1300)...) // more than one chunk

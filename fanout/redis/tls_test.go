@@ -59,8 +59,13 @@ func TestTLSAndACL(t *testing.T) {
 	if h, err := NewHistory(b.relay).Before(context.Background(), "lobby", 0, 10, 1<<20); err != nil || len(h) != 1 {
 		t.Errorf("history: %d, %v", len(h), err)
 	}
-	time.Sleep(300 * time.Millisecond) // for a confirmation and a sweep
-	if s := b.relay.Stats(); s.Syncs == 0 || s.Resets > 0 {
+	w.eventually("Redis hears of the confirmation", func() bool {
+		s, err := a.relay.standing("lobby", "", 0)
+		return err == nil && len(s.marks) == 0
+	})
+	syncs := b.relay.Stats().Syncs
+	w.eventually("there is a sweep", func() bool { return b.relay.Stats().Syncs > syncs })
+	if s := b.relay.Stats(); s.Resets > 0 {
 		t.Errorf("%+v", s)
 	}
 }

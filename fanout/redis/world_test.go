@@ -17,12 +17,13 @@ import (
 	"go.uber.org/zap/zaptest"
 
 	"github.com/hubbub-chat/hubbub/fanout"
+	"github.com/hubbub-chat/hubbub/internal/leaks"
 	"github.com/hubbub-chat/hubbub/schema"
 )
 
 func TestMain(m *testing.M) {
 	// rueidis closes what a cluster has lost after five seconds of grace.
-	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/redis/rueidis.(*clusterClient)._refresh.func2"))
+	leaks.Main(m, goleak.IgnoreAnyFunction("github.com/redis/rueidis.(*clusterClient)._refresh.func2"))
 }
 
 // world is several nodes on one real Redis, with a log and a store in memory
@@ -285,8 +286,8 @@ func (l *listener) join() error {
 	select {
 	case err := <-opened:
 		return err
-	case <-time.After(10 * time.Second):
-		return errors.New("the room was not opened within 10 s")
+	case <-time.After(waits):
+		return fmt.Errorf("the room was not opened within %v", waits)
 	}
 }
 
@@ -350,8 +351,8 @@ func (n *node) publish(m *schema.Message) error {
 		return err
 	case <-n.dead:
 		return errors.New("the node is dead")
-	case <-time.After(10 * time.Second):
-		return errors.New("no answer within 10 s")
+	case <-time.After(waits):
+		return fmt.Errorf("no answer within %v", waits)
 	}
 }
 
@@ -359,19 +360,22 @@ func message(room, data string) *schema.Message {
 	return &schema.Message{Room: room, User: "alice", Client: "c1", Data: []byte(data)}
 }
 
+// waits is how long a test waits for what comes in time: it is long, as the
+// machine may be slow.
+const waits = time.Minute
+
 // eventually waits until a condition holds, and else says where members stand.
 func (w *world) eventually(what string, ok func() bool, members ...*listener) {
 	w.t.Helper()
-	for range 1500 {
+	for end := time.Now().Add(waits); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		if ok() {
 			return
 		}
-		time.Sleep(10 * time.Millisecond)
 	}
 	for _, l := range members {
 		l.describe()
 	}
-	w.t.Fatalf("after 15 s not so: %s", what)
+	w.t.Fatalf("after %v not so: %s", waits, what)
 }
 
 // checkLinks fails the test when a room's rows do not form one chain.
