@@ -21,7 +21,7 @@ before(async () => {
 }, { timeout: 120_000 });
 
 // A test that failed between a kill and a restart is not to fail all that come after it.
-beforeEach(() => server?.ensure(), { timeout: 30_000 });
+beforeEach(() => server?.ensure(), { timeout: 90_000 });
 
 after(async () => {
   clients.forEach((client) => client.disconnect());
@@ -41,9 +41,16 @@ async function sdkClient(name, channel) {
   return join(client, channel);
 }
 
+// storedTexts reads all of a room's history, however slowly it came about: a page has at
+// most 500 messages.
 async function storedTexts(sub) {
-  const { publications } = await within(sub.history({ limit: 1000 }), 'history');
-  return publications.map((pub) => pub.data.text);
+  const texts = [];
+  for (let since; ;) {
+    const { publications, epoch } = await within(sub.history({ limit: 500, ...(since && { since }) }), 'history');
+    if (publications.length === 0) return texts;
+    texts.push(...publications.map((pub) => pub.data.text));
+    since = { offset: publications.at(-1).offset, epoch };
+  }
 }
 
 // settledOnce: on every screen each message once, in offset order, and the same everywhere.
