@@ -28,7 +28,7 @@ check: ## the fast inner loop: format, vet, staticcheck, unit tests; needs Go al
 	$(GO) vet ./...
 	$(GO) run $(STATICCHECK) ./...
 	GO=$(GO) ./scripts/licenses --check
-	$(GO) test $(TESTFLAGS) -timeout 300s $(PACKAGES)
+	$(GO) test $(TESTFLAGS) -timeout 900s $(PACKAGES)
 
 test: TESTFLAGS = -count=1
 test: prerequisites check race fuzz backends e2e ## everything, nothing of it from a cache of results
@@ -37,17 +37,17 @@ prerequisites: ## the servers that tests need: Redis, MariaDB, Kafka, nginx; at 
 	./scripts/install-services
 
 race: ## the tests again, with the race detector
-	$(GO) test -race -count=1 -timeout 600s $(PACKAGES)
+	$(GO) test -race -count=1 -timeout 1500s $(PACKAGES)
 
 fuzz: ## every decoder, for FUZZTIME each
 	./scripts/fuzz $(FUZZTIME)
 
 backends: ## what starts the servers for the tests
-	$(GO) test -count=1 -timeout 300s ./internal/...
+	$(GO) test -count=1 -timeout 900s ./internal/...
 
 e2e: build ## from outside, against the binary: nodes behind nginx, the real SDKs, a real browser
-	HUBBUB_BIN=$(CURDIR)/bin/hubbub $(GO) test -count=1 -timeout 900s ./e2e/cluster
-	HUBBUB_BIN=$(CURDIR)/bin/hubbub $(GO) -C e2e/go test -count=1 -timeout 300s ./...
+	HUBBUB_BIN=$(CURDIR)/bin/hubbub $(GO) test -count=1 -timeout 1800s ./e2e/cluster
+	HUBBUB_BIN=$(CURDIR)/bin/hubbub $(GO) -C e2e/go test -count=1 -timeout 900s ./...
 	HUBBUB_BIN=$(CURDIR)/bin/hubbub ./e2e/run
 	HUBBUB_BIN=$(CURDIR)/bin/hubbub ./e2e/python/run
 
