@@ -70,6 +70,14 @@ var (
 	closeInternal = Close{1011, "internal error"}
 )
 
+// mode is what a connection is for as long as it is open.
+type mode uint8
+
+const (
+	modeClient  mode = 1 << iota // we dialled: our frames are masked, the peer's are not
+	modeDeflate                  // permessage-deflate was negotiated
+)
+
 // Conn is one connection. All its methods are the loop's alone.
 type Conn struct {
 	loop    *Loop
@@ -82,8 +90,8 @@ type Conn struct {
 	since   uint32 // when the state began, or, while open, when anything was last read; loop seconds
 	code    uint16 // how it ended
 	state   state
-	deflate bool // permessage-deflate was negotiated
-	client  bool // we dialled: our frames are masked, the peer's are not
+	mode    mode
+	paused  bool // the peer is not read
 	queued  bool // in loop.unsent
 	blocked bool // the socket's buffer is full; EPOLLOUT is armed
 	told    bool // in loop.ended
@@ -100,7 +108,7 @@ func (c *Conn) Open() bool { return c.state == stateOpen }
 
 // Deflate reports whether permessage-deflate was negotiated: frames sent to the
 // peer may have RSV1 set and a compressed payload.
-func (c *Conn) Deflate() bool { return c.deflate }
+func (c *Conn) Deflate() bool { return c.mode&modeDeflate != 0 }
 
 // Blocked reports whether the socket's buffer is full: Drained will follow.
 func (c *Conn) Blocked() bool { return c.blocked }
@@ -156,6 +164,23 @@ func (c *Conn) readable() {
 	default:
 		c.readFrames(l.buf[:n])
 	}
+}
+
+// Pause stops reading. What comes stays with the kernel, which closes the peer's
+// window when it has no more room; that the peer has ended the connection is noticed
+// when Resume reads on, or by a reset.
+func (c *Conn) Pause() {
+	c.paused = true
+	c.arm(c.blocked)
+}
+
+// Resume ends a Pause. Until now nothing could be heard, which Heard forgets.
+func (c *Conn) Resume() {
+	c.paused = false
+	if c.state == stateOpen {
+		c.since = c.loop.second
+	}
+	c.arm(c.blocked)
 }
 
 // Close sends a close frame behind what is queued and ends the connection

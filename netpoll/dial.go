@@ -57,7 +57,7 @@ func (l *Loop) Dial(d *Dial, h Handler) (*Conn, error) {
 	if c == nil {
 		return nil, os.NewSyscallError("epoll_ctl", unix.ENOMEM)
 	}
-	c.client = true
+	c.mode = modeClient
 	c.in = &inbound{msg: d.request(l)} // until it can be sent
 	return c, nil
 }
@@ -107,7 +107,7 @@ func (c *Conn) dialled() {
 	}
 	request := c.in.msg
 	c.in = nil
-	c.arm(unix.EPOLLIN)
+	c.arm(false)
 	if n, err := c.write(request); err != 0 || n < len(request) {
 		c.end(codeAbnormal) // a new socket has room for a request
 	}

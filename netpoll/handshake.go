@@ -116,7 +116,9 @@ func (u *upgrader) onProtocol(value []byte) (string, bool) {
 }
 
 func (u *upgrader) onBeforeUpgrade() (ws.HandshakeHeader, error) {
-	_, u.req.conn.deflate = u.deflate.Accepted()
+	if _, ok := u.deflate.Accepted(); ok {
+		u.req.conn.mode |= modeDeflate
+	}
 	h, reject := u.loop.engine.cfg.Upgrade(&u.req)
 	if reject != nil {
 		return nil, ws.RejectConnectionError(

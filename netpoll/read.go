@@ -82,13 +82,13 @@ func (c *Conn) readWhole(b []byte) int {
 // frame would continue and have its size so far. It fails the connection.
 func (c *Conn) checkHeader(h ws.Header, op ws.OpCode, have int) bool {
 	st := ws.StateServerSide
-	if c.client {
+	if c.mode&modeClient != 0 {
 		st = ws.StateClientSide
 	}
 	if op != ws.OpContinuation {
 		st = st.Set(ws.StateFragmented)
 	}
-	if c.deflate && h.Rsv1() && (h.OpCode == ws.OpText || h.OpCode == ws.OpBinary) {
+	if c.Deflate() && h.Rsv1() && (h.OpCode == ws.OpText || h.OpCode == ws.OpBinary) {
 		h.Rsv &^= ws.Rsv(true, false, false) // RFC 7692 allows it there and nowhere else
 	}
 	if ws.CheckHeader(h, st) != nil {

@@ -81,7 +81,7 @@ func (c *Conn) queue() *outbound {
 }
 
 func (c *Conn) appendFrame(b []byte, op ws.OpCode, payload []byte) []byte {
-	if !c.client {
+	if c.mode&modeClient == 0 {
 		b = AppendHeader(b, op, len(payload))
 		return append(b, payload...)
 	}
@@ -216,10 +216,22 @@ func (c *Conn) block() {
 	}
 	c.blocked = true
 	c.loop.stats.blocked.Add(1)
-	c.arm(unix.EPOLLIN | unix.EPOLLOUT)
+	c.arm(true)
 }
 
-func (c *Conn) arm(events uint32) {
+// arm says what to wait for: something to read, unless paused, and, where out says so,
+// room to write.
+func (c *Conn) arm(out bool) {
+	if c.state == stateDone {
+		return
+	}
+	var events uint32
+	if !c.paused {
+		events |= unix.EPOLLIN
+	}
+	if out {
+		events |= unix.EPOLLOUT
+	}
 	ev := unix.EpollEvent{Events: events, Fd: int32(c.slot), Pad: int32(c.gen)}
 	// It can only fail for a descriptor that is not in the set: ours is.
 	_ = unix.EpollCtl(c.loop.epfd, unix.EPOLL_CTL_MOD, int(c.fd), &ev)
@@ -235,7 +247,7 @@ func (c *Conn) writable() {
 		return
 	}
 	c.blocked = false
-	c.arm(unix.EPOLLIN)
+	c.arm(false)
 	if c.state.ending() {
 		c.flushed()
 	} else if c.state == stateOpen {
