@@ -2,7 +2,11 @@ package main
 
 import (
 	"container/heap"
+	"math"
+	"slices"
 	"time"
+
+	"github.com/hubbub-chat/hubbub/netpoll"
 )
 
 // chore is something a worker does with a client at its time.
@@ -11,6 +15,8 @@ type chore struct {
 	client  *client
 	what    choreKind
 	session uint16 // of the client, for what is meant for one connection alone
+	until   int64  // when a spell ends, clock ns
+	conn    *netpoll.Conn
 }
 
 type choreKind uint8
@@ -18,7 +24,10 @@ type choreKind uint8
 const (
 	dials     choreKind = iota // comes again
 	cuts                       // ends the connection without a word
-	silences                   // answers no more pings
+	silences                   // begins a spell in which the network has lost it
+	stalls                     // begins one in which it does not read
+	wakes                      // ends the spell of conn
+	judges                     // says how conn has come through its spell
 	refreshes                  // asks for a longer life of its token
 )
 
@@ -53,28 +62,43 @@ func (w *worker) do(x chore, now int64) {
 	switch {
 	case x.what == dials:
 		w.dial(c)
+	case x.what == wakes:
+		w.wake(x.conn, now)
+	case x.what == judges:
+		w.judge(x.conn, now)
 	case c.state != joined || x.session != c.session: // it is over by itself
 	case x.what == cuts:
 		c.conn.Drop()
-	case x.what == silences:
-		c.mute = true
+	case x.what == silences || x.what == stalls:
+		w.fall(c, x.what, x.until)
 	case x.what == refreshes:
 		c.refresh(now)
 	}
 }
 
-// strike plans what happens to a part of the clients, spread over a time. Whom
-// it hits depends on the seed, the round and the client alone, and not on the
-// number of loops.
-func (f *fleet) strike(what choreKind, part float64, over time.Duration, round int) {
+// strike plans what happens to a part of the clients, spread over a time, and for
+// how long; without that, until end. Whom it hits depends on the seed and the round
+// alone, and not on the number of loops.
+func (f *fleet) strike(what choreKind, part float64, over, long time.Duration, end int64, round int) {
 	now := f.clock.now()
+	draw := func(i int) float64 { return unit(f.seed, uint64(round), uint64(i), 1) }
+	draws := make([]float64, len(f.clients))
+	for i := range draws {
+		draws[i] = draw(i)
+	}
+	slices.Sort(draws)
+	highest := draws[min(max(1, int(math.Round(part*float64(len(draws))))), len(draws))-1]
 	f.ask(func(w *worker) {
 		w.clients(func(c *client) {
-			if c.state != joined || unit(f.seed, uint64(round), uint64(c.index), 1) >= part {
+			if c.state != joined || draw(int(c.index)) > highest {
 				return
 			}
 			at := now + int64(unit(f.seed, uint64(round), uint64(c.index), 2)*float64(over))
-			w.plan(chore{at, c, what, c.session})
+			until := end
+			if long > 0 {
+				until = at + int64(long)
+			}
+			w.plan(chore{at: at, client: c, what: what, session: c.session, until: until})
 		})
 	})
 }

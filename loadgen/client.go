@@ -1,6 +1,8 @@
 package main
 
 import (
+	"time"
+
 	"github.com/centrifugal/protocol"
 
 	"github.com/hubbub-chat/hubbub/loadgen/check"
@@ -53,8 +55,8 @@ type client struct {
 	tries   uint8  // attempts since it was last a member
 	state   clientState
 	decodes bool
-	mute    bool // it answers no ping, and says nothing
-	member  bool // it has joined once: the room's sequence counts on it
+	spell   choreKind // stalls or silences, while its connection is under one; wakes, while it catches up; else dials
+	member  bool      // it has joined once: the room's sequence counts on it
 }
 
 // ownOrder checks that a client's own messages come in the order it sent them
@@ -87,8 +89,8 @@ func (c *client) Opened(conn *netpoll.Conn) {
 }
 
 // Message implements netpoll.Handler.
-func (c *client) Message(_ *netpoll.Conn, binary bool, frame []byte) {
-	if w := c.worker; !w.over {
+func (c *client) Message(conn *netpoll.Conn, binary bool, frame []byte) {
+	if w := c.worker; !w.over && conn == c.conn { // not one that it has left behind
 		w.fleet.dialect.read(c, binary, frame, w.fleet.clock.now())
 	}
 }
@@ -100,7 +102,7 @@ func (c *client) take(r *protocol.Reply, now int64) (pong bool) {
 	case r.Id > 0:
 		c.replied(r, now)
 	case r.Push == nil:
-		return !c.mute
+		return true
 	case r.Push.Pub != nil:
 		c.publication([]byte(r.Push.Channel), r.Push.Pub.Data, r.Push.Pub.Offset, now)
 	case r.Push.Unsubscribe != nil:
@@ -117,12 +119,15 @@ const resubscribes = 2500
 func (c *client) unsubscribed(code uint32, now int64) {
 	w := c.worker
 	w.rec.unsubs[code]++
+	w.anew(c.conn)
 	if code < resubscribes || !w.fleet.comeback.on() || c.state != joined {
 		return
 	}
 	w.rec.Closed++ // as a member
 	c.state, c.began, c.cut = joining, now, now
-	c.part.Live--
+	if !c.deaf() {
+		c.part.Live--
+	}
 	w.fleet.dialect.subscribe(c)
 }
 
@@ -220,7 +225,7 @@ func (c *client) publication(channel, data []byte, offset uint64, now int64) {
 		v = c.own.see(p.N)
 	}
 	w.rec.Fault(v)
-	w.rec.delivered(&p, now, p.At < c.since, last)
+	w.rec.delivered(&p, now, p.At < c.since || c.delayed(time.Duration(now-p.At)), last)
 }
 
 func (o *ownOrder) see(n uint32) check.Verdict {
@@ -255,17 +260,33 @@ const pingGrace = 10
 // Tick implements netpoll.Handler. A server that was stopped, or is beyond a
 // broken network, ends no connection: its pings stay away.
 func (c *client) Tick(conn *netpoll.Conn) {
-	if c.ping > 0 && conn.Loop().Second()-conn.Heard() > uint32(c.ping)+pingGrace {
-		c.ping = 0 // once
-		conn.Close(netpoll.Close{Code: 1000, Reason: "no ping"})
+	if c.ping == 0 || conn != c.conn || c.spell == stalls || conn.Loop().Second()-conn.Heard() <= uint32(c.ping)+pingGrace {
+		return
 	}
+	c.ping = 0 // once
+	if c.spell == silences {
+		c.lost(1006) // the server does not hear of it
+		return
+	}
+	conn.Close(netpoll.Close{Code: 1000, Reason: "no ping"})
 }
 
 // Closed implements netpoll.Handler.
-func (c *client) Closed(_ *netpoll.Conn, code uint16) {
+func (c *client) Closed(conn *netpoll.Conn, code uint16) {
 	w := c.worker
-	was := c.state
-	c.conn, c.state = nil, ended
+	if !w.over {
+		w.broken(conn, code)
+	}
+	if conn == c.conn {
+		c.lost(code)
+	}
+}
+
+// lost is the end of its connection, which may be one that it leaves behind.
+func (c *client) lost(code uint16) {
+	w := c.worker
+	was, deaf := c.state, c.deaf()
+	c.conn, c.state, c.spell = nil, ended, dials
 	if w.over {
 		return
 	}
@@ -275,9 +296,10 @@ func (c *client) Closed(_ *netpoll.Conn, code uint16) {
 	if was == joined {
 		w.rec.Closed++
 		c.cut = now
-		c.part.Live--
+		if !deaf {
+			c.part.Live--
+		}
 	}
-	c.mute = false
 	if w.fleet.comeback.on() && comesBack(code) {
 		if was != joined {
 			w.rec.Retried++

@@ -16,7 +16,7 @@ func TestProtobuf(t *testing.T) {
 	t.Setenv(tokenSecret, secret)
 	code, r, stdout, stderr := loadgen(t, t.Context(), "play", scenarioFile(t, spike), "--url", h.url, "--protocol", "protobuf",
 		"--set", "tokens.ttl=1s", "--set", "history=false", "--set", "phases.3.for=2s", "--seed", "7")
-	if code != exitOK || r.Check.Rejoined != 9 || r.Connections.Refresh.Count == 0 || r.Messages.Recovered.Count == 0 {
+	if code != exitOK || r.Check.Rejoined != 10 || r.Connections.Refresh.Count == 0 || r.Messages.Recovered.Count == 0 {
 		t.Fatalf("exit code %d\n%s%s", code, stdout, stderr)
 	}
 }

@@ -6,15 +6,15 @@
 // after so much time; a plan who says which of them; a fleet is all connections
 // of a run, dealt to workers, one per event loop; a client is one user, over as
 // many connections as it takes, and a dialect how it speaks; a room checks that
-// its members saw one sequence; a recorder counts and times, and is a worker's
-// own; a report is what is left at the end. The commands (play, run, density,
-// slow, hostile, find-max) drive a fleet and write a report. A coordinator deals
+// its members saw one sequence; a spell is a time in which a connection is not read;
+// a recorder counts and times, and is a worker's own; a report is what is left at the
+// end. The commands (play, run, density, hostile, find-max) drive a fleet and write a report. A coordinator deals
 // a scenario to processes that each do the same with their part of it.
 //
 // Packages below: check (whether the server was right), report (what is left of
 // a run), scenario (YAML files and the built-in ones), pace (schedules), chart
-// (pictures), capacity (from figures to nodes), blocking (a client that need not
-// read), hostile (attacks), null (a server that is never the bottleneck), rows
+// (pictures), capacity (from figures to nodes), blocking (a client without an event
+// loop), hostile (attacks), null (a server that is never the bottleneck), rows
 // (the server's database).
 //
 // Reading the source: play is a whole run from above; worker, client and a
@@ -24,8 +24,8 @@
 // Goroutines: one per event loop, on which everything about its clients
 // happens; one metronome that wakes the loops when something is due; and the
 // scenario, which waits, asks the loops for their counts and tells of them.
-// The slow scenario has one more, for its one blocking connection, and the
-// hostile one a few for its attackers; a coordinator has one for each worker.
+// The hostile scenario has a few more for its attackers, the check of histories one
+// for each of its readers, and a coordinator one for each worker.
 //
 // # Open loop
 //

@@ -258,6 +258,17 @@ func (f *fleet) away() (n uint64) {
 	return n
 }
 
+// spellbound is the number of connections that are in a spell, or were a moment ago.
+func (f *fleet) spellbound() (n int) {
+	var mu sync.Mutex
+	f.ask(func(w *worker) {
+		mu.Lock()
+		defer mu.Unlock()
+		n += len(w.spells)
+	})
+	return n
+}
+
 // end closes the books: what still happens is not counted.
 func (f *fleet) end() { f.ask((*worker).end) }
 
@@ -273,7 +284,7 @@ func (f *fleet) settle(ctx context.Context, limit time.Duration, tell *progress)
 			return false
 		}
 		missing, _ := f.missing()
-		return missing == 0
+		return missing == 0 && f.spellbound() == 0
 	})
 }
 

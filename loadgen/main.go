@@ -31,7 +31,6 @@ type commands struct {
 	Play      playCmd      `cmd:"" help:"Play a scenario: a YAML file, or one of the built-in ones."`
 	Scenarios scenariosCmd `cmd:"" help:"List the built-in scenarios, or show the text of one, to begin from."`
 	Density   densityCmd   `cmd:"" help:"Open connections in steps and tell the memory that each costs a server, which should have just been started."`
-	Slow      slowCmd      `cmd:"" help:"Let one member of a room stop reading: what do the others notice, and does it recover?"`
 	Compare   compareCmd   `cmd:"" help:"Put reports side by side, with intervals."`
 	FindMax   findMaxCmd   `cmd:"" help:"Search the highest load at which a server keeps an SLO, and say which resource gave out."`
 	Work      workCmd      `cmd:"" help:"Be a worker: play what a coordinator (play --worker) asks for."`

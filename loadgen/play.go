@@ -226,7 +226,7 @@ func (p *player) through() (cpuFrom, cpuTo report.Usage, from, to report.Snapsho
 		}
 		at += int64(ph.For.Value)
 		p.tell.phase = ph.Name
-		done := p.begin(ph)
+		done := p.begin(ph, at)
 		now, interrupted := p.hold(time.Duration(at - f.clock.now()))
 		if err := done(); err != nil {
 			p.fault(fmt.Sprintf("%s: %v", ph.Name, err))
@@ -273,8 +273,9 @@ func (p *player) sum(from, to *report.Snapshot) {
 	p.report.Messages.Payload = float64(p.sc.Payload.Least+p.sc.Payload.Most) / 2
 }
 
-// begin starts a phase's action and returns what waits for it.
-func (p *player) begin(ph *scenario.Phase) (done func() error) {
+// begin starts the action of a phase that goes on until end, and returns what waits for
+// it.
+func (p *player) begin(ph *scenario.Phase, end int64) (done func() error) {
 	done = func() error { return nil }
 	a := ph.Do
 	if a == nil {
@@ -286,11 +287,10 @@ func (p *player) begin(ph *scenario.Phase) (done func() error) {
 		}
 		return s.Fraction
 	}
-	if a.Cut.Given() {
-		p.fleet.strike(cuts, part(a.Cut), a.Over.Value, p.rounds)
-	}
-	if a.Silence.Given() {
-		p.fleet.strike(silences, part(a.Silence), a.Over.Value, p.rounds)
+	for what, share := range map[choreKind]scenario.Share{cuts: a.Cut, silences: a.Silence, stalls: a.Stall} {
+		if share.Given() {
+			p.fleet.strike(what, part(share), a.Over.Value, a.For.Value, end, p.rounds)
+		}
 	}
 	if len(a.Command) > 0 {
 		done = p.command(a.Command)

@@ -6,11 +6,14 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/hubbub-chat/hubbub/loadgen/report"
+	"github.com/hubbub-chat/hubbub/netpoll"
+	"github.com/hubbub-chat/hubbub/schema"
 )
 
 // scenarioFile writes a scenario into a file.
@@ -53,7 +56,7 @@ func TestPlay(t *testing.T) {
 			t.Errorf("of %d messages: %+v", want, k)
 		}
 		// Whom it hits is the seed's choice, not the loops'.
-		if k.Closed != 9 || k.Rejoined != 9 || r.History.Acked != k.Acked {
+		if k.Closed != 10 || k.Rejoined != 10 || r.History.Acked != k.Acked {
 			t.Errorf("check %+v, history %+v", k, r.History)
 		}
 		var names []string
@@ -73,31 +76,84 @@ func TestPlay(t *testing.T) {
 	}
 }
 
-// TestSilence: those who vanish answer no ping, and the others do.
-func TestSilence(t *testing.T) {
-	url, s := startChat(t, wrong{also: func(_ *chat, r *chatRoom, n int) {
-		if n == 40 { // in the second phase
-			for _, m := range r.members {
-				m.conn.Reply(false, []byte("{}"))
-			}
-		}
-	}}, false)
-	const text = `
-name: silence
+// TestSpells: who stalls or is silenced reads nothing and says nothing for a time, and then
+// has it all.
+func TestSpells(t *testing.T) {
+	for _, what := range []string{"silence", "stall"} {
+		t.Run(what, func(t *testing.T) {
+			pongs := 0
+			url, _ := startChat(t, wrong{also: func(s *chat, r *chatRoom, n int) {
+				switch n {
+				case 40: // in the second phase
+					for _, m := range r.members {
+						m.conn.Reply(false, []byte("{}"))
+					}
+				case 65: // before its end
+					pongs = s.pongs
+				}
+			}}, false)
+			const text = `
+name: spells
 connections: 200
 rooms: 1
 talkers: 20
 phases:
   - {for: 300ms, rate: 100}
-  - {for: 500ms, rate: 100, do: {silence: 30%}}
+  - {for: 600ms, rate: 100, do: {WHAT: 30%}}
 `
-	code, r, stdout, _ := loadgen(t, t.Context(), "play", scenarioFile(t, text), "--url", url, "--seed", "3")
-	if code != exitFaults || r.Check.Unsent == 0 { // of the silent talkers
-		t.Fatalf("exit code %d\n%s", code, stdout)
+			code, r, stdout, _ := loadgen(t, t.Context(), "play", scenarioFile(t, strings.Replace(text, "WHAT", what, 1)), "--url", url, "--seed", "3")
+			if code != exitFaults || r.Check.Unsent == 0 || len(r.Faults) != 1 { // what the talkers did not say
+				t.Fatalf("exit code %d\n%s", code, stdout)
+			}
+			s := r.Connections.Silenced
+			if what == "stall" {
+				s = r.Connections.Stalled
+			}
+			if s == nil || s.Kept != s.Members || len(s.Closes) > 0 || pongs != 140 || s.Members != 60 {
+				t.Fatalf("%d of 200 answered the ping, %+v\n%s", pongs, s, stdout)
+			}
+		})
 	}
-	s.engine.Stop()
-	if s.pongs < 110 || s.pongs > 170 {
-		t.Fatalf("%d of 200 answered the ping", s.pongs)
+}
+
+// TestStalled: a stalled member whose connection the server ends reads how, comes back
+// and has what it missed; one that is told to begin anew is counted as such.
+func TestStalled(t *testing.T) {
+	const text = `
+name: stalled
+connections: 30
+rooms: 1
+talkers: 1
+reconnect: {min: 20ms, max: 50ms}
+phases:
+  - {for: 200ms, rate: 100}
+  - {for: 600ms, rate: 200, do: {stall: 30%, for: 300ms}}
+`
+	for _, c := range []struct {
+		name string
+		end  func(m *chatClient)
+		code string
+	}{
+		{"closed", func(m *chatClient) { m.conn.Close(netpoll.Close(schema.CloseSlow)) }, "3008"},
+		{"told", func(m *chatClient) { m.unsubscribe(2500) }, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			url, _ := startChat(t, wrong{also: func(_ *chat, r *chatRoom, n int) {
+				if n == 50 { // everybody, in the stall
+					for _, m := range slices.Clone(r.members) {
+						c.end(m)
+					}
+				}
+			}}, false)
+			code, r, stdout, _ := loadgen(t, t.Context(), "play", scenarioFile(t, text), "--url", url, "--seed", "3")
+			s := r.Connections.Stalled
+			if code != exitOK || s == nil || s.Members != 9 || s.Kept != 0 || r.Check.Rejoined != 30 {
+				t.Fatalf("exit code %d, %+v\n%s", code, s, stdout)
+			}
+			if c.code == "" && s.Anew != s.Members || c.code != "" && s.Closes[c.code] != s.Members {
+				t.Fatalf("%+v\n%s", s, stdout)
+			}
+		})
 	}
 }
 

@@ -5,7 +5,7 @@ import "github.com/hubbub-chat/hubbub/loadgen/check"
 // publish sends message n of the client's room, which was due at a time. It
 // returns false when it cannot.
 func (c *client) publish(n uint32, at, now int64) bool {
-	if c.state != joined || c.mute || !c.conn.Open() || c.conn.Queued() > maxUnsent {
+	if c.state != joined || c.deaf() || !c.conn.Open() || c.conn.Queued() > maxUnsent {
 		return false
 	}
 	w := c.worker
@@ -20,7 +20,9 @@ func (c *client) publish(n uint32, at, now int64) bool {
 func (c *client) acked(id uint32, now int64) {
 	if p, ok := c.answered(id); ok {
 		c.worker.rec.Acked++
-		c.worker.rec.answered(&p, now)
+		if c.spell == dials { // or the client was late to read it
+			c.worker.rec.answered(&p, now)
+		}
 		c.part.Room.Ack(p.messageID(c.index))
 	}
 }

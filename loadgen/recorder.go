@@ -20,6 +20,8 @@ type recorder struct {
 	closes map[uint32]uint64 // ends of connections by close code; 1006: without one
 	unsubs map[uint32]uint64 // unsubscribe pushes by code
 
+	stalled, silenced struck
+
 	// Latencies count from when a thing was due, services from when it was
 	// really sent. Both only for what was due after since.
 	now, before, spare report.Times
@@ -44,6 +46,7 @@ func (r *recorder) all() []report.Latency {
 func newRecorder() *recorder {
 	return &recorder{
 		errors: map[uint32]uint64{}, closes: map[uint32]uint64{}, unsubs: map[uint32]uint64{},
+		stalled: struck{Closes: map[uint32]uint64{}}, silenced: struck{Closes: map[uint32]uint64{}},
 		tcp: report.NewLatency(), handshake: report.NewLatency(), connect: report.NewLatency(), subscribe: report.NewLatency(),
 		recovery: report.NewLatency(), away: report.NewLatency(), refresh: report.NewLatency(),
 		now: report.NewTimes(0), before: report.NewTimes(math.MaxInt64), spare: report.NewTimes(0),
@@ -60,6 +63,8 @@ func (r *recorder) merge(o *recorder) {
 			(*sum)[code] += n
 		}
 	}
+	r.stalled.merge(&o.stalled)
+	r.silenced.merge(&o.silenced)
 	r.now.Merge(&o.now)
 	r.before.Merge(&o.before)
 	from := o.all()

@@ -274,7 +274,6 @@ func TestBadFlags(t *testing.T) {
 		{"run", "--nonsense"},
 		{"density"},
 		{"density", "--server-pid", "1", "--steps", "2,1"},
-		{"slow", "--members", "1"},
 		{"hostile", "--attacks", "nonsense"},
 		{"hostile", "--quiet", "0s"},
 		{"nonsense"},

@@ -3,66 +3,13 @@ package main
 import (
 	"net/netip"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/centrifugal/protocol"
-
-	"github.com/hubbub-chat/hubbub/netpoll"
-	"github.com/hubbub-chat/hubbub/schema"
 )
-
-// TestSlow: a server that closes the slow member in its sleep, and what it
-// does when the member comes back.
-func TestSlow(t *testing.T) {
-	type pubs = []*protocol.Publication
-	for _, c := range []struct {
-		name    string
-		recover func(pubs) pubs
-		code    uint16
-		fault   string // empty: none
-	}{
-		{"exact", nil, schema.CloseSlow.Code, ""},
-		{"closed with another code", nil, schema.CloseShutdown.Code, "close code 3001 instead of 3008"},
-		{"one too few", func(p pubs) pubs { return p[1:] }, schema.CloseSlow.Code, "not exact"},
-		{"the last too few", func(p pubs) pubs { return p[:len(p)-1] }, schema.CloseSlow.Code, "not exact"},
-		{"one twice", func(p pubs) pubs { return append(p, p[len(p)-1]) }, schema.CloseSlow.Code, "not exact"},
-		{"out of order", func(p pubs) pubs { slices.Reverse(p); return p }, schema.CloseSlow.Code, "not exact"},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			const sleepsAt = 450 // 1.5 s after the beginning at 300/s: it sleeps since 300 ms, until 3.3 s
-			url, _ := startChat(t, wrong{recover: c.recover, also: func(_ *chat, r *chatRoom, n int) {
-				if n == sleepsAt {
-					last := r.members[len(r.members)-1]
-					last.conn.Close(netpoll.Close{Code: c.code, Reason: "slow"})
-					r.members = r.members[:len(r.members)-1]
-				}
-			}}, false)
-			code, r, stdout, stderr := loadgen(t, t.Context(), "slow", "--url", url, "--members", "5", "-r", "300",
-				"--payload", "300", "--before", "300ms", "--stall", "3s", "--after", "2s", "--drain", "30s")
-			faults := strings.Join(r.Faults, ", ")
-			if want := c.fault != ""; (code == exitFaults) != want || !strings.Contains(faults, c.fault) {
-				t.Fatalf("exit code %d, want the fault %q\n%s%s", code, c.fault, stdout, stderr)
-			}
-			if s := r.Slow; s.InReply == 0 || s.Before.Count == 0 || s.During.Count == 0 || s.After.Count == 0 {
-				t.Fatalf("report: %+v", s)
-			}
-		})
-	}
-}
-
-func TestSlowIsNotClosed(t *testing.T) {
-	url, _ := startChat(t, wrong{}, false)
-	code, r, stdout, _ := loadgen(t, t.Context(), "slow", "--url", url, "--members", "3", "-r", "200",
-		"--payload", "300", "--before", "200ms", "--stall", "300ms", "--after", "200ms")
-	if code != exitFaults || r.Slow.CloseCode != 0 || r.Slow.Missing != 0 {
-		t.Fatalf("exit code %d\n%s", code, stdout)
-	}
-}
 
 func TestDensity(t *testing.T) {
 	url, _ := startChat(t, wrong{}, false)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"testing"
 	"time"
 
@@ -55,6 +56,7 @@ type chatClient struct {
 	chat *chat
 	conn *netpoll.Conn
 	room *chatRoom
+	name string // of the room
 	dec  schema.Decoder
 	out  []byte
 }
@@ -149,7 +151,7 @@ func (c *chatClient) subscribe(cmd *protocol.Command) {
 		r = new(chatRoom)
 		c.chat.rooms[s.Channel] = r
 	}
-	c.room = r
+	c.room, c.name = r, s.Channel
 	r.members = append(r.members, c)
 	res := &protocol.SubscribeResult{Recoverable: true, Positioned: true, Epoch: "e", Offset: r.last}
 	if s.Recover {
@@ -169,8 +171,23 @@ func (c *chatClient) subscribe(cmd *protocol.Command) {
 	c.say(&protocol.Reply{Id: cmd.Id, Subscribe: res})
 }
 
+// unsubscribe ends the subscription with a push.
+func (c *chatClient) unsubscribe(code uint32) {
+	c.leave()
+	c.say(&protocol.Reply{Push: &protocol.Push{Channel: c.name, Unsubscribe: &protocol.Unsubscribe{Code: code, Reason: "told to"}}})
+	c.flush()
+}
+
+// leave takes it out of its room.
+func (c *chatClient) leave() {
+	if r := c.room; r != nil {
+		r.members = slices.DeleteFunc(r.members, func(m *chatClient) bool { return m == c })
+	}
+	c.room = nil
+}
+
 func (c *chatClient) publish(cmd *protocol.Command) {
-	s, r := c.chat, c.room
+	s, r := c.chat, c.chat.rooms[cmd.Publish.Channel]
 	n := r.n
 	r.n++
 	if s.wrong.answer != nil {
@@ -227,12 +244,5 @@ func (c *chatClient) Closed(_ *netpoll.Conn, code uint16) {
 	if f := c.chat.wrong.closed; f != nil {
 		f(c.chat, code)
 	}
-	if r := c.room; r != nil {
-		for i, m := range r.members {
-			if m == c {
-				r.members = append(r.members[:i], r.members[i+1:]...)
-				break
-			}
-		}
-	}
+	c.leave()
 }

@@ -138,6 +138,7 @@ func (s *session) finish(setup func(*report.Report)) error {
 	c.Refresh = rec.refresh.Quantiles()
 	c.Recovery, c.Away = rec.recovery.Quantiles(), rec.away.Quantiles()
 	c.Errors, c.Closes, c.Unsubs = report.NewCodes(rec.errors), report.NewCodes(rec.closes), report.NewCodes(rec.unsubs)
+	c.Stalled, c.Silenced = rec.stalled.report(), rec.silenced.report()
 	if err := f.firstDialError(); err != nil {
 		c.DialError = err.Error()
 	}

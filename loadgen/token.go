@@ -34,7 +34,7 @@ func (t *tokens) append(b []byte, user uint32, now int64) []byte {
 // do: when the ttl is over, for the server gives some grace.
 func (c *client) refreshIn(expires bool, ttl uint32, now int64) {
 	if expires && c.worker.fleet.tokens != nil {
-		c.worker.plan(chore{now + int64(ttl)*int64(time.Second), c, refreshes, c.session})
+		c.worker.plan(chore{at: now + int64(ttl)*int64(time.Second), client: c, what: refreshes, session: c.session})
 	}
 }
 

@@ -21,6 +21,7 @@ type worker struct {
 	parts   map[int]*part // by room
 	scratch []byte        // the command being written
 	chores  chores
+	spells  map[*netpoll.Conn]*spell
 	chance  *rand.Rand
 	opening task // connections to open
 	talking task // messages to publish
@@ -54,7 +55,7 @@ func (t *task) next(now int64) (k int64, ok bool) {
 }
 
 func newWorker(f *fleet, loop *netpoll.Loop, seed uint64) *worker {
-	return &worker{fleet: f, loop: loop, index: loop.Index(), rec: newRecorder(), parts: map[int]*part{},
+	return &worker{fleet: f, loop: loop, index: loop.Index(), rec: newRecorder(), parts: map[int]*part{}, spells: map[*netpoll.Conn]*spell{},
 		chance: rand.New(rand.NewPCG(seed, uint64(loop.Index())))} //nolint:gosec // not a secret, and to be had again
 }
 
@@ -187,6 +188,9 @@ func (w *worker) end() {
 	}
 	w.over = true
 	now := w.fleet.clock.now()
+	for conn := range w.spells {
+		w.judge(conn, now)
+	}
 	w.clients(func(c *client) {
 		for i := range c.pending {
 			w.rec.answered(&c.pending[i], now)

@@ -183,6 +183,14 @@ func (c *Conn) Resume() {
 	c.arm(c.blocked)
 }
 
+// SetReceiveBuffer asks the kernel to keep about so many bytes that were not read
+// (SO_RCVBUF), instead of what it finds right.
+func (c *Conn) SetReceiveBuffer(bytes int) {
+	if c.state != stateDone {
+		_ = unix.SetsockoptInt(int(c.fd), unix.SOL_SOCKET, unix.SO_RCVBUF, bytes) // a wish
+	}
+}
+
 // Close sends a close frame behind what is queued and ends the connection
 // when the peer's comes, or after CloseTimeout. The Handler hears Closed at
 // the end of this turn.

@@ -21,6 +21,10 @@ type verdict struct {
 			P50   float64 `json:"p50_us"`
 			Max   float64 `json:"max_us"`
 		}
+		Stalled, Silenced struct {
+			Members, Kept, Anew int
+			Closes              map[string]int
+		}
 	}
 	Messages struct {
 		Ack, Delivery struct {
@@ -55,19 +59,20 @@ type load struct {
 // startLoad starts connections through nginx, and returns when all are there.
 func startLoad(t testing.TB, c *cluster, connections int, args ...string) *load {
 	t.Helper()
-	l := newLoad(t, c, append([]string{"run", fmt.Sprintf("--connections=%d", connections)}, args...)...)
+	l := newLoad(t, c.front.Addr, append([]string{"run", fmt.Sprintf("--connections=%d", connections)}, args...)...)
+	l.cmd.Env = append(l.cmd.Env, "LOADGEN_MYSQL="+c.mysql.DSN)
 	l.start()
 	eventually(t, "all connections are there", func() bool { return l.over() || c.connections() >= connections })
 	return l
 }
 
 // newLoad is one of loadgen's commands, at the top of the source tree.
-func newLoad(t testing.TB, c *cluster, args ...string) *load {
+func newLoad(t testing.TB, addr string, args ...string) *load {
 	t.Helper()
 	l := &load{t: t, report: filepath.Join(t.TempDir(), "report.json"), ended: make(chan struct{})}
-	l.cmd = exec.CommandContext(t.Context(), loadgen, append(args, "--url=ws://"+c.front.Addr+"/connection/websocket", "--json="+l.report, "--history")...)
+	l.cmd = exec.CommandContext(t.Context(), loadgen, append(args, "--url=ws://"+addr+"/connection/websocket", "--json="+l.report, "--history")...)
 	l.cmd.Dir = root
-	l.cmd.Env = append(os.Environ(), "LOADGEN_MYSQL="+c.mysql.DSN)
+	l.cmd.Env = os.Environ()
 	l.cmd.Stdout, l.cmd.Stderr = &l.out, &l.out
 	return l
 }

@@ -104,9 +104,9 @@ func (s *scripted) pids(t testing.TB) (pids [3]string) {
 func TestRollingScenario(t *testing.T) {
 	s := startScripted(t)
 	before := s.pids(t)
-	l := newLoad(t, s.cluster, "play", "rolling-restart", "--set=connections=300", "--set=phases.0.for=3s", "--set=phases.1.for=8s",
+	l := newLoad(t, s.front.Addr, "play", "rolling-restart", "--set=connections=300", "--set=phases.0.for=3s", "--set=phases.1.for=8s",
 		"--set=phases.2.for=4s", "--history-wait=40s")
-	l.cmd.Env = append(l.cmd.Env, s.env...)
+	l.cmd.Env = append(s.env, "LOADGEN_MYSQL="+s.mysql.DSN)
 	l.start()
 	v := l.wait()
 	v.exact(t)

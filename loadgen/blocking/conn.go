@@ -1,5 +1,5 @@
 // Package blocking is a WebSocket client over a plain net.Conn, for those few
-// clients that must do what an event loop's never would: stop reading, or send
+// clients that must do what an event loop's never would: wait for an answer, or send
 // what is no frame.
 package blocking
 
@@ -13,7 +13,6 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
-	"syscall"
 	"time"
 )
 
@@ -29,7 +28,6 @@ type Conn struct {
 type Dial struct {
 	Addr    netip.AddrPort
 	URI     string
-	Receive int           // bytes of receive buffer to ask for (the kernel doubles them); 0: the kernel's choice
 	Header  string        // further header lines, each ended by \r\n
 	Timeout time.Duration // for connecting and the handshake each; default 10 s
 }
@@ -53,19 +51,7 @@ const (
 
 // TCP connects, and leaves the handshake to the caller.
 func (d *Dial) TCP(ctx context.Context) (*Conn, error) {
-	nd := net.Dialer{Timeout: d.timeout(), Control: func(_, _ string, rc syscall.RawConn) error {
-		if d.Receive == 0 {
-			return nil
-		}
-		var err error
-		if cerr := rc.Control(func(fd uintptr) {
-			// Before the connection is made, for the window is agreed on then.
-			err = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, d.Receive)
-		}); cerr != nil {
-			return cerr
-		}
-		return err
-	}}
+	nd := net.Dialer{Timeout: d.timeout()}
 	conn, err := nd.DialContext(ctx, "tcp", d.Addr.String())
 	if err != nil {
 		return nil, err

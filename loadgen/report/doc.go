@@ -5,7 +5,7 @@
 // read off it; Times are the latencies of one phase; a Snapshot is how far a
 // run is, and a Second of the timeline what was between two of them. An Outcome
 // is a report with its histograms beside it, which can be sent from one process
-// to another and added up. The commands' own parts (FindMax, Density, Slow,
+// to another and added up. The commands' own parts (FindMax, Density,
 // Hostile, History) each have a file with what they have to say.
 //
 // Nothing in it runs or waits; what one value is made of belongs to one

@@ -110,6 +110,7 @@ func (c *connections) add(o *connections) {
 	if c.DialError == "" {
 		c.DialError = o.DialError
 	}
+	c.Stalled, c.Silenced = mergeStruck(c.Stalled, o.Stalled), mergeStruck(c.Silenced, o.Silenced)
 	for to, from := range map[*Codes]Codes{&c.Errors: o.Errors, &c.Closes: o.Closes, &c.Unsubs: o.Unsubs} {
 		for code, n := range from {
 			(*to)[code] += n

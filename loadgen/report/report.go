@@ -28,7 +28,6 @@ type Report struct {
 	Phases      []Phase     `json:"phases,omitempty"`
 	Check       *Check      `json:"check,omitempty"`
 	Density     *Density    `json:"density,omitempty"`
-	Slow        *Slow       `json:"slow,omitempty"`
 	Hostile     *Hostile    `json:"hostile,omitempty"`
 	FindMax     *FindMax    `json:"find_max,omitempty"`
 	Tool        Tool        `json:"tool"`
@@ -64,6 +63,9 @@ type connections struct {
 	Closes    Codes     `json:"closes"`
 	Unsubs    Codes     `json:"unsubscribed"`
 	DialError string    `json:"dial_error,omitempty"`
+
+	Stalled  *Struck `json:"stalled,omitempty"`  // stopped reading for a time
+	Silenced *Struck `json:"silenced,omitempty"` // vanished, as behind a broken network
 }
 
 // Codes are numbers of things by code. JSON wants strings for keys.
@@ -205,9 +207,6 @@ func (r *Report) Judge() {
 	}
 	if r.Rows != nil {
 		r.Faults = append(r.Faults, r.Rows.Faults("the database")...)
-	}
-	if r.Slow != nil {
-		r.Faults = append(r.Faults, r.Slow.faults()...)
 	}
 	if r.Hostile != nil {
 		r.Faults = append(r.Faults, r.Hostile.Faults...)

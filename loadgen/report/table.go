@@ -27,9 +27,6 @@ func WriteTable(out io.Writer, r *Report) error {
 	if len(r.Phases) > 1 {
 		t.phases(r.Phases)
 	}
-	if r.Slow != nil {
-		t.slow(r.Slow)
-	}
 	if r.Hostile != nil {
 		t.hostile(r.Hostile)
 	}
@@ -79,6 +76,8 @@ func (t Table) connections(c *connections) {
 	t.codes("error replies", c.Errors)
 	t.codes("closes by code", c.Closes)
 	t.codes("unsubscribed by code", c.Unsubs)
+	t.struck("stalled", "stopped reading", "kept up", c.Stalled)
+	t.struck("silenced", "vanished without a word", "are still held by the server", c.Silenced)
 }
 
 func some(n uint64, what string) string {
@@ -89,13 +88,21 @@ func some(n uint64, what string) string {
 }
 
 func (t Table) codes(name string, c Codes) {
+	if list := t.list("", c); list != "" {
+		t.Row(name, list)
+	}
+}
+
+// list is the codes in a line behind a word, or nothing when there are none.
+func (t Table) list(word string, c Codes) string {
 	var cells []string
 	for _, code := range slices.Sorted(maps.Keys(c)) {
 		cells = append(cells, fmt.Sprintf("%s: %d", code, c[code]))
 	}
-	if len(cells) > 0 {
-		t.Row(name, cells...)
+	if len(cells) == 0 {
+		return ""
 	}
+	return word + strings.Join(cells, "  ")
 }
 
 func (t Table) messages(m *Messages) {
@@ -131,11 +138,6 @@ func (t Table) latencies(r *Report) {
 	}
 	if r.History != nil {
 		line("history page", r.History.Page)
-	}
-	if s := r.Slow; s != nil {
-		line("delivery before", s.Before)
-		line("delivery during", s.During)
-		line("delivery after", s.After)
 	}
 	fmt.Fprintln(t)
 	_ = t.Flush() // the last Flush has the error

@@ -86,8 +86,12 @@ func (s *Scenario) checkPhases() error {
 			if a.Cut.Given() && s.Reconnect == nil {
 				return fmt.Errorf("%s: cut wants reconnect, or the connections would be gone for good", p.Name)
 			}
-			if !a.Cut.Given() && !a.Silence.Given() && len(a.Command) == 0 {
-				return fmt.Errorf("%s: do wants cut, silence or command", p.Name)
+			still := a.Silence.Given() || a.Stall.Given()
+			if !a.Cut.Given() && !still && len(a.Command) == 0 {
+				return fmt.Errorf("%s: do wants cut, silence, stall or command", p.Name)
+			}
+			if a.For.Value > 0 && !still {
+				return fmt.Errorf("%s: do.for is how long a silence or a stall is", p.Name)
 			}
 		}
 	}

@@ -74,7 +74,9 @@ func (p *Phase) Measured() bool { return p.Measure == nil || *p.Measure }
 // Action is what happens when a phase begins.
 type Action struct {
 	Cut     Share    `yaml:"cut"`     // this part of the connections is dropped, without a word, by the client
-	Silence Share    `yaml:"silence"` // this part no longer answers pings, as behind a broken network
+	Silence Share    `yaml:"silence"` // this part is lost by the network: nothing is read or said, and it comes back over new connections when pings stay away
+	Stall   Share    `yaml:"stall"`   // this part stops reading, until the TCP windows close, and saying anything
+	For     Duration `yaml:"for"`     // how long a silence or stall is; absent: until the phase ends
 	Over    Duration `yaml:"over"`    // spread over so long
 	Command []string `yaml:"command"` // a program is run, and waited for, while the phase goes on; {n} is how many times this was done before
 }

@@ -84,7 +84,7 @@ func TestBad(t *testing.T) {
 		{"phases.0.for=5", "not a time like 10s"},
 		{"phases.7.for=5s", "not one of 2 entries"},
 		{"phases.0.do={cut: 10%}", "cut wants reconnect"},
-		{"phases.0.do={over: 1s}", "do wants cut, silence or command"},
+		{"phases.0.do={over: 1s}", "do wants cut, silence, stall or command"}, {"phases.0.do={command: [x], for: 1s}", "do.for is how long"},
 		{"phases=[]", "phases must be from 1"},
 		{"phases.1.repeat=100000", "phases must be"},
 		{"count_only=-1", "count_only"},
