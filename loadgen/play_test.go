@@ -84,11 +84,11 @@ func TestSpells(t *testing.T) {
 			pongs := 0
 			url, _ := startChat(t, wrong{also: func(s *chat, r *chatRoom, n int) {
 				switch n {
-				case 40: // in the second phase
+				case 50: // in the second phase
 					for _, m := range r.members {
 						m.conn.Reply(false, []byte("{}"))
 					}
-				case 65: // before its end
+				case 68: // before its end
 					pongs = s.pongs
 				}
 			}}, false)
@@ -98,8 +98,8 @@ connections: 200
 rooms: 1
 talkers: 20
 phases:
-  - {for: 300ms, rate: 100}
-  - {for: 600ms, rate: 100, do: {WHAT: 30%}}
+  - {for: 1s, rate: 20}
+  - {for: 4s, rate: 20, do: {WHAT: 30%}}
 `
 			code, r, stdout, _ := loadgen(t, t.Context(), "play", scenarioFile(t, strings.Replace(text, "WHAT", what, 1)), "--url", url, "--seed", "3")
 			if code != exitFaults || r.Check.Unsent == 0 || len(r.Faults) != 1 { // what the talkers did not say
@@ -126,8 +126,8 @@ rooms: 1
 talkers: 1
 reconnect: {min: 20ms, max: 50ms}
 phases:
-  - {for: 200ms, rate: 100}
-  - {for: 600ms, rate: 200, do: {stall: 30%, for: 300ms}}
+  - {for: 1s, rate: 20}
+  - {for: 4s, rate: 20, do: {stall: 30%, for: 3s}}
 `
 	for _, c := range []struct {
 		name string
