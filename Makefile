@@ -7,7 +7,7 @@ SOURCES  := $(shell find . \( -name '*.go' -o -name '*.lua' \) -not -path './e2e
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 PACKAGES    := ./schema/... ./netpoll/... ./fanout/... ./sink/... ./server/... ./loadgen/...
-FUZZTIME    ?= 5s
+FUZZTIME    ?= 20000x
 
 .PHONY: help run build check test prerequisites race fuzz backends e2e bench autobahn services services-down cluster cluster-down licenses vulncheck clean
 
@@ -39,7 +39,7 @@ prerequisites: ## the servers that tests need: Redis, MariaDB, Kafka, nginx; at 
 race: ## the tests again, with the race detector
 	$(GO) test -race -count=1 -timeout 1500s $(PACKAGES)
 
-fuzz: ## every decoder, for FUZZTIME each
+fuzz: ## every decoder, FUZZTIME each: calls (20000x), or a time (10s)
 	./scripts/fuzz $(FUZZTIME)
 
 backends: ## what starts the servers for the tests
