@@ -18,14 +18,14 @@ type RedisClusterServers struct {
 const slots = 16384
 
 // RedisCluster starts a cluster of at least one primary, and so many replicas
-// in all. A primary that is gone for a second is replaced by its replica, if at
-// least three primaries vote.
+// in all. A primary that is gone for two seconds is replaced by its replica, if at
+// least three primaries vote. (After one, a busy machine would lose primaries that live.)
 func RedisCluster(t testing.TB, primaries, replicas int) *RedisClusterServers {
 	t.Helper()
 	c := &RedisClusterServers{}
 	for i := range primaries + replicas {
 		s := newRedis(t, fmt.Sprintf("redis-%d", i), "--cluster-enabled", "yes", "--cluster-port", strconv.Itoa(Port(t)),
-			"--cluster-node-timeout", "1000", "--repl-diskless-sync-delay", "0", "--cluster-replica-validity-factor", "0")
+			"--cluster-node-timeout", "2000", "--repl-diskless-sync-delay", "0", "--cluster-replica-validity-factor", "0")
 		s.untilEnd()
 		if i < primaries {
 			c.Primaries = append(c.Primaries, s)

@@ -57,7 +57,7 @@ func OwnKafka(t testing.TB, settings ...string) *KafkaServer {
 		"share.coordinator.state.topic.min.isr=1",
 		"group.initial.rebalance.delay.ms=0",
 		// A broker that was killed is let in again when its old session has ended.
-		"broker.session.timeout.ms=1000", "broker.heartbeat.interval.ms=200",
+		"broker.session.timeout.ms=3000", "broker.heartbeat.interval.ms=200",
 		"log.cleaner.dedupe.buffer.size=8388608",
 	}, settings...), "\n") + "\n"
 	config := filepath.Join(s.dir, "server.properties")

@@ -43,7 +43,7 @@ type Process struct {
 
 // patience is how long a server may take to start or to stop. A machine with
 // two cores may be compiling beside it.
-const patience = 60 * time.Second
+const patience = 2 * time.Minute
 
 // gateScript becomes the server when it reads a line, and ends where nobody is left
 // to write one.

@@ -10,7 +10,7 @@ import (
 )
 
 // SentinelServers is a Redis primary and its replica under three Sentinels,
-// which replace the primary after a second of silence.
+// which replace the primary after two seconds of silence.
 type SentinelServers struct {
 	Name      string // of the primary, for Sentinel's clients
 	Primary   *RedisServer
@@ -52,7 +52,7 @@ func newSentinel(t testing.TB, i int, of *SentinelServers) *RedisServer {
 	t.Helper()
 	s := newRedis(t, fmt.Sprintf("sentinel-%d", i))
 	conf := fmt.Sprintf("port %s\nbind 127.0.0.1\ndir %s\nsentinel monitor %s 127.0.0.1 %s 2\n"+
-		"sentinel down-after-milliseconds %[3]s 1000\nsentinel failover-timeout %[3]s 3000\n",
+		"sentinel down-after-milliseconds %[3]s 2000\nsentinel failover-timeout %[3]s 3000\n",
 		portOf(s.Addr), s.dir, of.Name, portOf(of.Primary.Addr))
 	path := filepath.Join(s.dir, "sentinel.conf") // Sentinel writes to it
 	if err := os.WriteFile(path, []byte(conf), 0o600); err != nil {
