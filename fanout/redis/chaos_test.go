@@ -40,7 +40,8 @@ func TestChaos(t *testing.T) {
 	}
 	redis := backends.OwnRedis(t, args...)
 	w := newWorld(t, "redis://"+redis.Addr)
-	w.quiet = true // warnings would be all of the output
+	w.cfg.Patience = 0 // the default
+	w.quiet = true     // warnings would be all of the output
 	c := &chaos{w: w, acked: make(map[string]place)}
 	for range 3 {
 		c.add()

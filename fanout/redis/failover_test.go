@@ -23,6 +23,7 @@ func urlOf(addrs []string, parameters ...string) string {
 func TestClusterFailover(t *testing.T) {
 	c := backends.RedisCluster(t, 3, 3)
 	w := newWorld(t, urlOf(c.Addrs()))
+	w.cfg.Patience = 0 // the default
 	nodes := []*node{w.node(), w.node()}
 	const rooms = 24
 	var listeners []*listener
@@ -75,6 +76,7 @@ func (l *listener) startsAt() uint64 {
 func TestStaleFailover(t *testing.T) {
 	c := backends.RedisCluster(t, 3, 3)
 	w := newWorld(t, urlOf(c.Addrs()))
+	w.cfg.Patience = 0 // the default
 	a, b := w.node(), w.node()
 	la, lb := a.listen("lobby"), b.listen("lobby")
 	slot, err := strconv.Atoi(strings.TrimPrefix(c.Primaries[0].Do("CLUSTER", "KEYSLOT", "test:{lobby}"), ":"))
@@ -135,6 +137,7 @@ func TestStaleFailover(t *testing.T) {
 func TestSentinelFailover(t *testing.T) {
 	s := backends.Sentinel(t)
 	w := newWorld(t, urlOf(s.Addrs(), "master_set="+s.Name))
+	w.cfg.Patience = 0 // the default
 	a, b := w.node(), w.node()
 	la, lb := a.listen("lobby"), b.listen("lobby")
 	if err := a.publish(message("lobby", `"before"`)); err != nil {

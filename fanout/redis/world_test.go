@@ -48,6 +48,7 @@ type world struct {
 func newWorld(t testing.TB, url string) *world {
 	w := &world{t: t, url: url, rows: make(map[string]map[uint64]*schema.Message)}
 	w.cfg = Config{Sweep: 200 * time.Millisecond, Lease: 2 * time.Second}
+	w.cfg.Patience = 30 * time.Second // the machine may be slow: nothing is refused for that
 	return w
 }
 
