@@ -42,7 +42,7 @@ type dialOptions struct {
 }
 
 func tryDial(addr string, o dialOptions) (net.Conn, *bufio.Reader, error) {
-	d := ws.Dialer{Timeout: 10 * time.Second, Header: ws.HandshakeHeaderHTTP(o.header), TLSConfig: o.tls}
+	d := ws.Dialer{Timeout: time.Minute, Header: ws.HandshakeHeaderHTTP(o.header), TLSConfig: o.tls}
 	scheme := "ws"
 	if o.tls != nil {
 		scheme = "wss"
@@ -128,7 +128,7 @@ func (c *client) line() string {
 				c.t.Fatal(err)
 			}
 		}
-		_ = c.conn.SetReadDeadline(time.Now().Add(30 * time.Second))
+		_ = c.conn.SetReadDeadline(time.Now().Add(time.Minute))
 		data, _, err := wsutil.ReadServerData(readWriter{c.r, c.conn})
 		if err != nil {
 			c.t.Fatal(err)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os/exec"
 	"testing"
+	"time"
 
 	"github.com/hubbub-chat/hubbub/internal/backends"
 )
@@ -17,11 +18,14 @@ type cluster struct {
 	nodes   []*node
 	front   *front
 	env     []string // settings of nodes and writers
+
+	took time.Duration // to start all of it
 }
 
 // startCluster starts all of it: with Kafka, and two writers behind that.
 func startCluster(t testing.TB) *cluster {
 	t.Helper()
+	began := time.Now()
 	c := startServers(t)
 	c.kafka = backends.OwnKafka(t)
 	c.env = append(c.env, "HUBBUB_KAFKA="+c.kafka.Addr)
@@ -29,14 +33,17 @@ func startCluster(t testing.TB) *cluster {
 		c.writers = append(c.writers, run(t, fmt.Sprintf("sink%d", i+1), c.env, []string{"sink"}))
 	}
 	c.startNodes(t, "--no-sink")
+	c.took = time.Since(began)
 	return c
 }
 
 // startDirect starts a cluster without Kafka, whose nodes write to MySQL.
 func startDirect(t testing.TB) *cluster {
 	t.Helper()
+	began := time.Now()
 	c := startServers(t)
 	c.startNodes(t)
+	c.took = time.Since(began)
 	return c
 }
 

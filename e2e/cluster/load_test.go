@@ -59,7 +59,7 @@ type load struct {
 // startLoad starts connections through nginx, and returns when all are there.
 func startLoad(t testing.TB, c *cluster, connections int, args ...string) *load {
 	t.Helper()
-	l := newLoad(t, c.front.Addr, append([]string{"run", fmt.Sprintf("--connections=%d", connections)}, args...)...)
+	l := newLoad(t, c.front.Addr, append([]string{"run", "--join-timeout=2m", fmt.Sprintf("--connections=%d", connections)}, args...)...)
 	l.cmd.Env = append(l.cmd.Env, "LOADGEN_MYSQL="+c.mysql.DSN)
 	l.start()
 	eventually(t, "all connections are there", func() bool { return l.over() || c.connections() >= connections })
@@ -108,7 +108,7 @@ func (l *load) wait() (v verdict) {
 	l.t.Helper()
 	select {
 	case <-l.ended:
-	case <-time.After(3 * time.Minute):
+	case <-time.After(10 * time.Minute):
 		l.t.Fatal("loadgen does not end")
 	}
 	text, err := os.ReadFile(l.report)

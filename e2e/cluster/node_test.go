@@ -14,7 +14,7 @@ import (
 
 // httpClient keeps no connection: none is left when a test ends.
 var httpClient = &http.Client{
-	Timeout:   20 * time.Second,
+	Timeout:   time.Minute,
 	Transport: &http.Transport{DisableKeepAlives: true},
 	CheckRedirect: func(*http.Request, []*http.Request) error {
 		return http.ErrUseLastResponse
@@ -96,9 +96,9 @@ func get(t testing.TB, url string) (*http.Response, string) {
 // eventually waits for something that no message announces.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(30 * time.Second); !ok(); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); !ok(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("not within 30 s: %s", what)
+			t.Fatalf("not within two minutes: %s", what)
 		}
 	}
 }

@@ -25,7 +25,7 @@ func TestReconnectStorm(t *testing.T) {
 	report := filepath.Join(t.TempDir(), "report.json")
 	var out bytes.Buffer
 	cmd := exec.CommandContext(t.Context(), loadgen, "run", "--url=ws://"+a.addr+"/connection/websocket", "--url=ws://"+b.addr+"/connection/websocket",
-		"--connections=10000", "--connect-rate=2000", "--rooms=100", "--rate=200", "--talkers=2", "--warmup=0s", "--duration=40s", "--drain=30s", "--join-timeout=60s",
+		"--connections=10000", "--connect-rate=2000", "--rooms=100", "--rate=200", "--talkers=2", "--warmup=0s", "--duration=1m", "--drain=2m", "--join-timeout=2m",
 		"--reconnect", "--reconnect-max=2s", "--json="+report)
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Start(); err != nil {
@@ -62,7 +62,7 @@ func TestReconnectStorm(t *testing.T) {
 
 	select {
 	case <-ended:
-	case <-time.After(2 * time.Minute):
+	case <-time.After(5 * time.Minute):
 		t.Fatal("loadgen does not end")
 	}
 	text, err := os.ReadFile(report)
