@@ -52,7 +52,7 @@ func TestPause(t *testing.T) {
 	}
 
 	c.Loop().Post(c.Resume)
-	_ = p.SetWriteDeadline(time.Now().Add(20 * time.Second))
+	_ = p.SetWriteDeadline(time.Now().Add(time.Minute))
 	p.send(left)
 	p.send(text("last"))
 	p.expect(ws.OpText, "first")
