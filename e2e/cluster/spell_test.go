@@ -15,11 +15,11 @@ func TestHalfOpen(t *testing.T) {
 	const members, lost = 60, 12
 	n := startNode(t)
 	l := newLoad(t, n.addr, "play", "half-open", fmt.Sprintf("--set=connections=%d", members), "--set=rooms=4",
-		"--set=phases.0.for=1s", "--set=phases.1.for=46s", "--set=phases.1.do.silence=20%")
+		"--set=phases.0.for=1s", "--set=phases.1.for=56s", "--set=phases.1.do.silence=20%")
 	l.start()
 	eventually(t, "all connections are there", func() bool { return l.over() || n.metric("hubbub_connections") >= members })
 	// A ping comes every 25 s, and may go unanswered for 10; a close may for 5.
-	for end := time.Now().Add(50 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+	for end := time.Now().Add(60 * time.Second); ; time.Sleep(100 * time.Millisecond) {
 		found, all := n.closes("3012"), n.metric("hubbub_connections")
 		if found == lost && all == members {
 			break
