@@ -78,11 +78,11 @@ func (w *worker) do(x chore, now int64) {
 
 // strike plans what happens to a part of the clients, spread over a time, and for
 // how long; without that, until end. Whom it hits depends on the seed and the round
-// alone, and not on the number of loops.
+// alone, and not on the number of loops; in a crew, each has those that are its own.
 func (f *fleet) strike(what choreKind, part float64, over, long time.Duration, end int64, round int) {
 	now := f.clock.now()
 	draw := func(i int) float64 { return unit(f.seed, uint64(round), uint64(i), 1) }
-	draws := make([]float64, len(f.clients))
+	draws := make([]float64, f.crew)
 	for i := range draws {
 		draws[i] = draw(i)
 	}
@@ -90,10 +90,10 @@ func (f *fleet) strike(what choreKind, part float64, over, long time.Duration, e
 	highest := draws[min(max(1, int(math.Round(part*float64(len(draws))))), len(draws))-1]
 	f.ask(func(w *worker) {
 		w.clients(func(c *client) {
-			if c.state != joined || draw(int(c.index)) > highest {
+			if c.state != joined || draw(int(c.number())) > highest {
 				return
 			}
-			at := now + int64(unit(f.seed, uint64(round), uint64(c.index), 2)*float64(over))
+			at := now + int64(unit(f.seed, uint64(round), uint64(c.number()), 2)*float64(over))
 			until := end
 			if long > 0 {
 				until = at + int64(long)

@@ -73,6 +73,9 @@ type inflight struct {
 	at, sent int64 // when it was due and when it left, clock ns
 }
 
+// number tells the client from all others of the run, whoever plays them.
+func (c *client) number() uint32 { return c.worker.fleet.first + c.index }
+
 // Dialled implements netpoll.Dialler.
 func (c *client) Dialled(*netpoll.Conn) {
 	now := c.worker.fleet.clock.now()
@@ -221,7 +224,7 @@ func (c *client) publication(channel, data []byte, offset uint64, now int64) {
 	}
 	c.offset = max(c.offset, offset)
 	v, last := c.part.Observe(&c.reader, check.Entry{Offset: offset, ID: p.ID()})
-	if v == check.InOrder && p.Publisher == c.index {
+	if v == check.InOrder && p.Publisher == c.number() {
 		v = c.own.see(p.N)
 	}
 	w.rec.Fault(v)

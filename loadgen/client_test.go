@@ -25,7 +25,7 @@ type receiver struct {
 }
 
 func newReceiver(decodes bool) *receiver {
-	f := &fleet{clock: newClock(), run: "0123abcd", dialect: jsonDialect{}, payload: check.Exactly(200), rooms: check.NewRooms("room-", 1, false)}
+	f := &fleet{clock: newClock(0), run: "0123abcd", dialect: jsonDialect{}, payload: check.Exactly(200), rooms: check.NewRooms(1, func(int) string { return "room-0" }, false)}
 	w := &worker{fleet: f, rec: newRecorder(), parts: map[int]*part{0: {Part: check.Part{Room: &f.rooms[0]}}}}
 	r := &receiver{clients: make([]client, 100)}
 	for i := range r.clients {

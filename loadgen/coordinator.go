@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	mathrand "math/rand/v2"
 	"net/http"
 	"os"
 	"os/exec"
@@ -17,6 +18,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/hubbub-chat/hubbub/loadgen/check"
 	"github.com/hubbub-chat/hubbub/loadgen/report"
 	"github.com/hubbub-chat/hubbub/loadgen/scenario"
 )
@@ -24,7 +26,7 @@ import (
 // crewFlags say who plays a scenario beside this process, or instead of it.
 type crewFlags struct {
 	Workers    int      `help:"Play with so many processes on this machine; 0: one, or as many as the limit of open files asks for (default ${default})." default:"0" json:"workers"`
-	WorkerAt   []string `name:"worker" sep:"none" help:"Play with these processes, which run loadgen work, instead. May be given several times." placeholder:"HOST:PORT" json:"workers_at,omitempty"`
+	WorkerAt   []string `name:"worker" sep:"none" help:"Play with these processes, which run loadgen work, instead. May be given several times. Rooms too large for one are shared, here as with --workers." placeholder:"HOST:PORT" json:"workers_at,omitempty"`
 	SecretFile string   `help:"File with the secret of those workers; or $$LOADGEN_WORKER_SECRET." placeholder:"FILE" json:"-"`
 }
 
@@ -36,11 +38,10 @@ func (c *crewFlags) number(connections int) int {
 	if c.Workers > 0 {
 		return c.Workers
 	}
-	var lim syscall.Rlimit
-	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &lim) != nil || uint64(connections+spareFiles) <= lim.Max {
+	each := openFiles() - spareFiles
+	if connections <= each {
 		return 0
 	}
-	each := int(lim.Max) - spareFiles
 	return (connections + each - 1) / each
 }
 
@@ -50,51 +51,74 @@ const maxHired = 32
 
 // coordinator plays a scenario through workers.
 type coordinator struct {
-	env     environment
-	target  *target
-	secret  string
-	workers []string // their addresses
-	client  http.Client
+	env      environment
+	target   *target
+	scenario *scenario.Scenario
+	secret   string
+	workers  []string // their addresses
+	hired    bool     // they were started here
+	clocks   []offset // theirs, against this process's
+	portions []portion
+	run      string
+	keep     bool // what was acknowledged is wanted
+	client   http.Client
+	clock    clock
+	books    books
+	faults   []string // of the phases' commands
 }
 
 // playWithCrew deals a scenario to workers and puts their results together.
 func playWithCrew(env environment, t *target, crew *crewFlags, w *witnesses, sc *scenario.Scenario, setup any) error {
-	if w.wanted() {
-		return usageError("--history, --mysql and --acked-file want one process: leave --workers and --worker out")
-	}
-	for i := range sc.Phases {
-		if do := sc.Phases[i].Do; do != nil && len(do.Command) > 0 {
-			return usageError("a scenario with commands wants one process: leave --workers and --worker out")
-		}
-	}
 	n := crew.number(sc.Connections)
 	if len(crew.WorkerAt) == 0 && n > maxHired {
 		return usageError(fmt.Sprintf("%d connections want %d processes of RLIMIT_NOFILE open files each, and at most %d are started here: "+
 			"raise it (ulimit -Hn as root, or LimitNOFILE= in systemd), or use hosts of their own (--worker)", sc.Connections, n, maxHired))
 	}
+	if n > check.MaxAccounts {
+		return usageError(fmt.Sprintf("--worker: %d workers are above %d", n, check.MaxAccounts))
+	}
+	if err := playable(t, w, sc); err != nil {
+		return err
+	}
+	l := layoutOf(sc)
+	if err := feasible(sc, &l, t.Loops*n); err != nil {
+		return err
+	}
+	if err := w.open(env.ctx); err != nil {
+		return err
+	}
+	defer w.close()
 	// Ctrl-C does not end the workers: it asks them for what they have.
 	ctx, cancel := context.WithCancel(context.WithoutCancel(env.ctx))
 	defer cancel()
-	c := &coordinator{env: env, target: t, workers: crew.WorkerAt}
+	c := &coordinator{env: env, target: t, scenario: sc, workers: crew.WorkerAt, keep: w.wanted(), clock: newClock(0)}
+	c.run, _ = newRunID()
+	if t.Seed == 0 {
+		t.Seed = mathrand.Uint64()
+	}
 	defer c.client.CloseIdleConnections()
 	var err error
 	if len(c.workers) > 0 {
 		if c.secret, err = readSecret(crew.SecretFile); err != nil {
 			return err
 		}
+		c.portions = deal(sc, n, sc.Connections, t.Protocol == "plain") // how many files they have, they will say
+		err = c.compareClocks(ctx)
 	} else {
-		end, err := c.hire(ctx, n)
+		c.portions = deal(sc, n, openFiles()-spareFiles, t.Protocol == "plain")
+		c.hired, c.clocks = true, make([]offset, n)
+		end, hireErr := c.hire(ctx, len(c.portions))
 		defer end()
-		if err != nil {
-			return err
-		}
+		err = hireErr
 	}
-	parts := split(sc, n)
-	outcomes, usages, err := c.play(ctx, parts, sc)
 	if err != nil {
 		return err
 	}
-	return c.finish(outcomes, usages, setup)
+	outcomes, usages, err := c.play(ctx)
+	if err != nil {
+		return err
+	}
+	return c.finish(ctx, outcomes, usages, w, setup)
 }
 
 // hire starts workers on this machine. end lets them go.
@@ -140,67 +164,107 @@ func (c *coordinator) hire(ctx context.Context, n int) (end func(), err error) {
 // usages are the server's at the times that matter.
 type usages struct{ began, connected, from, to report.Usage }
 
-// play sends each worker its part, lets all begin together, and waits.
-func (c *coordinator) play(ctx context.Context, parts []*scenario.Scenario, sc *scenario.Scenario) ([]*report.Outcome, *usages, error) {
+func (c *coordinator) server() (u report.Usage) {
+	if c.target.ServerPid > 0 {
+		u, _ = processUsage(c.target.ServerPid) // zeros, when it has died
+	}
+	return u
+}
+
+// play sends each worker its portion, lets all begin together, and waits.
+func (c *coordinator) play(ctx context.Context) ([]*report.Outcome, *usages, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	server := func() (u report.Usage) {
-		if c.target.ServerPid > 0 {
-			u, _ = processUsage(c.target.ServerPid) // zeros, when it has died
-		}
-		return u
-	}
 	defer context.AfterFunc(c.env.ctx, func() { c.halt(ctx) })()
-	u := &usages{began: server()}
-	ready, begin := make(chan struct{}, len(parts)), make(chan struct{})
-	outcomes, errs := make([]*report.Outcome, len(parts)), make([]error, len(parts))
+	u := &usages{began: c.server()}
+	n := len(c.portions)
+	together := &rendezvous{arrived: make(chan struct{}, n), begin: make(chan struct{})}
+	together.settle = newSettlement(c.portions)
+	outcomes, errs := make([]*report.Outcome, n), make([]error, n)
 	var wg sync.WaitGroup
-	for i := range parts {
+	for i := range n {
 		wg.Go(func() { // ends with ctx
-			if outcomes[i], errs[i] = c.one(ctx, i, parts[i], ready, begin); errs[i] != nil {
+			if outcomes[i], errs[i] = c.one(ctx, i, together); errs[i] != nil {
 				cancel() // without one of them it is another scenario
 			}
 		})
 	}
-	for range parts {
+	for range n {
 		select {
-		case <-ready:
+		case <-together.arrived:
 		case <-ctx.Done():
 		}
 	}
-	u.connected = server()
+	u.connected = c.server()
 	u.from = u.connected
-	over := make(chan struct{})
-	var looks sync.WaitGroup
 	if ctx.Err() == nil {
-		warm, total := measuredSpan(sc)
-		fmt.Fprintf(c.env.stderr, "%d workers are ready: %d connections\n", len(parts), sc.Connections) // a lost line changes nothing
-		close(begin)
-		for _, look := range []struct {
-			after time.Duration
-			to    *report.Usage
-		}{{warm, &u.from}, {total, &u.to}} {
-			looks.Go(func() { // ends when all workers have
-				select {
-				case <-time.After(look.after):
-					*look.to = server()
-				case <-over:
-				}
-			})
-		}
+		fmt.Fprintf(c.env.stderr, "%d workers are ready: %d connections\n", n, c.scenario.Connections) // a lost line changes nothing
+		together.at = c.clock.now() + int64(c.lead())
+		close(together.begin)
+		over, done := make(chan struct{}), make(chan struct{})
+		go func() { // ends with over
+			defer close(done)
+			c.beside(together.at, u, over)
+		}()
+		wg.Wait()
+		close(over)
+		<-done
 	}
 	wg.Wait()
-	close(over)
-	looks.Wait()
 	if u.to.CPU == 0 {
-		u.to = server()
+		u.to = c.server()
 	}
 	for i, err := range errs {
 		if err != nil && (ctx.Err() == nil || !strings.Contains(err.Error(), context.Canceled.Error())) {
-			return nil, nil, fmt.Errorf("worker %d (%s): %w", i, c.workers[i], err)
+			return nil, nil, c.failed(i, err)
 		}
 	}
 	return outcomes, u, nil
+}
+
+// beside does, while the workers play, what is done once: the commands of the
+// phases, and looking at the server when what is measured begins and ends.
+func (c *coordinator) beside(at int64, u *usages, over <-chan struct{}) {
+	until := func(at int64) bool { // false: the workers have ended before
+		select {
+		case <-time.After(time.Duration(at - c.clock.now())):
+			return true
+		case <-over:
+			return false
+		}
+	}
+	if !until(at) {
+		return
+	}
+	round, measuring := 0, false
+	for i := range c.scenario.Phases {
+		ph := &c.scenario.Phases[i]
+		if ph.Measured() && !measuring {
+			measuring, u.from = true, c.server()
+		}
+		done := func() error { return nil }
+		if ph.Do != nil {
+			if len(ph.Do.Command) > 0 {
+				done = command(c.env, ph.Do.Command, round)
+			}
+			round++
+		}
+		at += int64(ph.For.Value)
+		more := until(at)
+		if err := done(); err != nil {
+			c.faults = append(c.faults, fmt.Sprintf("%s: %v", ph.Name, err))
+		}
+		if ph.Measured() {
+			u.to = c.server()
+		}
+		if !more {
+			break
+		}
+	}
+}
+
+func (c *coordinator) failed(i int, err error) error {
+	return fmt.Errorf("worker %d (%s): %w", i, c.workers[i], err)
 }
 
 // halt asks all workers to end, with the report so far.
@@ -212,27 +276,23 @@ func (c *coordinator) halt(ctx context.Context) {
 	}
 }
 
-// measuredSpan is when the measured phases begin and end.
-func measuredSpan(sc *scenario.Scenario) (from, to time.Duration) {
-	began := false
-	var at time.Duration
-	for i := range sc.Phases {
-		if ph := &sc.Phases[i]; ph.Measured() {
-			if !began {
-				from, began = at, true
-			}
-			to = at + ph.For.Value
-		}
-		at += sc.Phases[i].For.Value
-	}
-	return from, to
+// rendezvous is where the workers of a crew wait for each other.
+type rendezvous struct {
+	arrived chan struct{} // one for each whose connections are there
+	begin   chan struct{} // closed when all are
+	at      int64         // the time to begin, in the coordinator's clock; written before begin is closed
+	settle  *settlement
 }
 
 // one works with one worker.
-func (c *coordinator) one(ctx context.Context, i int, part *scenario.Scenario, ready chan<- struct{}, begin <-chan struct{}) (*report.Outcome, error) {
+func (c *coordinator) one(ctx context.Context, i int, together *rendezvous) (*report.Outcome, error) {
 	t := c.target
-	body, err := json.Marshal(job{Scenario: part, URLs: t.URLs, Protocol: t.Protocol, Loops: t.Loops, Seed: t.Seed + uint64(i),
-		Prefix: prefixOf(t, i), Patience: t.JoinTimeout})
+	arrive := sync.OnceFunc(func() { together.arrived <- struct{}{} })
+	defer arrive() // the others do not wait for one that has ended
+	defer together.settle.leave(i)
+	body, err := json.Marshal(job{portion: c.portions[i], URLs: t.URLs, Protocol: t.Protocol, Loops: t.Loops, Seed: t.Seed + uint64(i),
+		Draw: t.Seed, Crew: c.scenario.Connections,
+		Run: c.run, Prefix: t.RoomPrefix, Patience: t.JoinTimeout, KeepAcked: c.keep, Clock: int64(c.clocks[i].ahead())})
 	if err != nil {
 		return nil, err
 	}
@@ -253,27 +313,44 @@ func (c *coordinator) one(ctx context.Context, i int, part *scenario.Scenario, r
 		case w.Result != nil:
 			return w.Result.Unpack()
 		case w.Ready:
-			ready <- struct{}{}
+			arrive()
 			select {
-			case <-begin:
+			case <-together.begin:
 			case <-ctx.Done():
 				return nil, ctx.Err()
 			}
-			ack, err := c.post(ctx, i, "/begin", nil)
-			if err != nil {
-				return nil, err
+			err = c.tell(ctx, i, "/begin", start{together.at})
+		case w.Quiet != nil:
+			var all map[int]reached
+			if all, err = together.settle.wait(ctx, i, w.Quiet); err == nil {
+				err = c.tell(ctx, i, "/settle", all)
 			}
-			_ = ack.Body.Close() // empty
+		case w.Room != nil:
+			err = c.books.take(w.Room, lines)
+		case c.env.ctx.Err() != nil: // it was asked to stop before it had a job, perhaps
+			err = c.tell(ctx, i, "/stop", nil)
+		}
+		if err != nil {
+			return nil, err
 		}
 	}
 }
 
-// prefixOf keeps workers' rooms apart where their names are given.
-func prefixOf(t *target, i int) string {
-	if t.RoomPrefix == "" {
-		return ""
+// tell says one thing to a worker. One that was interrupted may not listen any
+// more, and has a result all the same.
+func (c *coordinator) tell(ctx context.Context, i int, path string, v any) error {
+	body, err := json.Marshal(v)
+	if err != nil {
+		return err
 	}
-	return fmt.Sprintf("%s%d-", t.RoomPrefix, i)
+	resp, err := c.post(ctx, i, path, body)
+	switch {
+	case err == nil:
+		return resp.Body.Close() // empty
+	case c.env.ctx.Err() != nil:
+		return nil
+	}
+	return err
 }
 
 func (c *coordinator) post(ctx context.Context, i int, path string, body []byte) (*http.Response, error) {
@@ -294,20 +371,33 @@ func (c *coordinator) post(ctx context.Context, i int, path string, body []byte)
 	return resp, nil
 }
 
-// finish judges what all did together and hands the report out.
-func (c *coordinator) finish(outcomes []*report.Outcome, u *usages, setup any) error {
+// finish judges what all did together, asks the witnesses, and hands the report
+// out.
+func (c *coordinator) finish(ctx context.Context, outcomes []*report.Outcome, u *usages, w *witnesses, setup any) error {
 	sum := report.Merge(outcomes)
 	r := sum.Report
 	r.Setup = setup
 	r.Tool.Workers = len(outcomes)
+	r.Tool.ClockError = c.clockError(ctx).Seconds() * 1e6
 	if c.target.ServerPid > 0 {
 		r.Server = report.NewServer(u.began, u.connected, u.from, u.to, r)
 	}
 	for i, o := range outcomes {
 		for _, f := range o.Report.Expected {
-			r.Faults = append(r.Faults, fmt.Sprintf("worker %d: %s", i, f))
+			r.Expect(fmt.Sprintf("worker %d: %s", i, f))
+		}
+	}
+	r.Expect(c.faults...)
+	r.Expect(expectations(&c.scenario.Expect, r)...)
+	if acked := c.books.close(r.Check); w.wanted() {
+		p, err := c.proof(acked)
+		if err != nil {
+			return err
+		}
+		if err := w.hear(c.env.ctx, p, r); err != nil {
+			return err
 		}
 	}
 	r.Judge()
-	return c.env.handOut(c.target, &report.Outcome{Report: r, Series: sum.Series, Phases: sum.Phases})
+	return c.env.handOut(c.target, sum)
 }

@@ -20,7 +20,7 @@ func (jsonDialect) opened(c *client, now int64) {
 	w := c.worker
 	b := append(w.scratch[:0], `{"id":1,"connect":{`...)
 	if t := w.fleet.tokens; t != nil {
-		b = append(t.append(append(b, `"token":"`...), c.index, now), '"')
+		b = append(t.append(append(b, `"token":"`...), c.number(), now), '"')
 	}
 	w.scratch = appendSubscribe(append(b, "}}\n"...), c)
 	c.conn.Reply(false, w.scratch)
@@ -108,6 +108,6 @@ func (jsonDialect) publish(c *client, id uint32, p check.Payload) {
 func (jsonDialect) refresh(c *client, now int64) {
 	w := c.worker
 	b := append(w.scratch[:0], `{"id":3,"refresh":{"token":"`...)
-	w.scratch = append(w.fleet.tokens.append(b, c.index, now), `"}}`...)
+	w.scratch = append(w.fleet.tokens.append(b, c.number(), now), `"}}`...)
 	c.conn.Reply(false, w.scratch)
 }

@@ -35,7 +35,7 @@ func (plainDialect) read(c *client, _ bool, frame []byte, now int64) {
 		return
 	}
 	c.publication([]byte(room.Name), frame, room.OffsetOf(p.ID()), now)
-	if p.Publisher == c.index {
+	if p.Publisher == c.number() {
 		for i := range c.pending {
 			if c.pending[i].n == p.N {
 				c.acked(c.pending[i].id, now)

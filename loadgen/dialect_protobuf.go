@@ -39,7 +39,7 @@ func (protobufDialect) say(c *client, cmds ...*protocol.Command) {
 func (d protobufDialect) opened(c *client, now int64) {
 	connect := &protocol.ConnectRequest{}
 	if t := c.worker.fleet.tokens; t != nil {
-		connect.Token = string(t.append(nil, c.index, now))
+		connect.Token = string(t.append(nil, c.number(), now))
 	}
 	d.say(c, &protocol.Command{Id: connectID, Connect: connect}, subscription(c))
 }
@@ -81,5 +81,5 @@ func (d protobufDialect) publish(c *client, id uint32, p check.Payload) {
 }
 
 func (d protobufDialect) refresh(c *client, now int64) {
-	d.say(c, &protocol.Command{Id: refreshID, Refresh: &protocol.RefreshRequest{Token: string(c.worker.fleet.tokens.append(nil, c.index, now))}})
+	d.say(c, &protocol.Command{Id: refreshID, Refresh: &protocol.RefreshRequest{Token: string(c.worker.fleet.tokens.append(nil, c.number(), now))}})
 }

@@ -6,10 +6,12 @@
 // after so much time; a plan who says which of them; a fleet is all connections
 // of a run, dealt to workers, one per event loop; a client is one user, over as
 // many connections as it takes, and a dialect how it speaks; a room checks that
-// its members saw one sequence; a spell is a time in which a connection is not read;
-// a recorder counts and times, and is a worker's own; a report is what is left at the
-// end. The commands (play, run, density, hostile, find-max) drive a fleet and write a report. A coordinator deals
-// a scenario to processes that each do the same with their part of it.
+// its members saw one sequence; a spell is a time in which a connection is not
+// read; a recorder counts and times, and is a worker's own; a report is what is
+// left at the end. The commands (play, run, density, hostile, find-max) drive a
+// fleet and write a report. A coordinator deals a scenario in portions to a crew
+// of worker processes, of which each does the same with its own; a proof is what
+// was acknowledged, and witnesses where that is looked for.
 //
 // Packages below: check (whether the server was right), report (what is left of
 // a run), scenario (YAML files and the built-in ones), pace (schedules), chart
@@ -45,7 +47,9 @@
 // check.
 // A publish whose connection ended before its answer may be seen or not. What
 // was acknowledged can be looked for in the rooms' histories and in the
-// server's database, and listed in a file.
+// server's database, and listed in a file. Of a room that several processes
+// have members of, each checks its own, and a check.Union what none can know
+// alone.
 //
 // Caveats: Linux only; ws:// only (TLS ends at the proxy). One process holds at
 // most RLIMIT_NOFILE connections; more want more processes, see play --workers.

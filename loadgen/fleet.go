@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -33,6 +34,7 @@ type fleetConfig struct {
 	comeback  backoff // of connections that ended; zero: they stay away
 	tokens    *tokens // nil: clients are guests
 	keepAcked bool    // what was acknowledged is wanted at the end
+	job       *job    // of a worker; nil: it plays alone
 }
 
 // fleet is all connections of a run. Its methods are the scenario's to call,
@@ -41,6 +43,8 @@ type fleet struct {
 	// immutable
 	clock     clock
 	run       string // the run's id, in every payload
+	first     uint32 // the number of the first client, among all of its crew
+	crew      int    // how many clients these are; alone, its own
 	payload   check.Sizes
 	dialect   dialect
 	perRoom   bool // the address names the room
@@ -65,13 +69,22 @@ type fleet struct {
 
 func newFleet(cfg fleetConfig) (*fleet, error) {
 	run, bits := newRunID()
+	number := func(room int) int { return room }
+	var off time.Duration
+	first, crew, seed := uint32(0), cfg.layout.conns, cfg.seed
+	if j := cfg.job; j != nil {
+		run, off, first, crew, seed = j.Run, time.Duration(j.Clock), j.First, j.Crew, j.Draw
+		number = func(room int) int { return j.Rooms[room].Number }
+	}
 	f := &fleet{
-		clock:   newClock(),
+		clock:   newClock(off),
 		run:     run,
+		first:   first,
+		crew:    crew,
 		payload: cfg.payload,
 		layout:  cfg.layout,
 		dialect: cfg.dialect,
-		seed:    cfg.seed,
+		seed:    seed,
 		tokens:  cfg.tokens,
 		sources: newSources(cfg.endpoints, cfg.layout.conns, bits),
 		clients: make([]client, cfg.layout.conns),
@@ -83,10 +96,15 @@ func newFleet(cfg fleetConfig) (*fleet, error) {
 		f.dials = append(f.dials, netpoll.Dial{Addr: e.addr, URI: e.uri, Subprotocol: cfg.dialect.subprotocol()})
 		f.perRoom = f.perRoom || strings.Contains(e.uri, roomMark)
 	}
-	if cfg.prefix == "" {
-		cfg.prefix = "loadgen-" + f.run + "-"
+	cfg.prefix = prefixOf(cfg.prefix, f.run)
+	f.rooms = check.NewRooms(cfg.layout.rooms, func(i int) string { return cfg.prefix + strconv.Itoa(number(i)) }, cfg.keepAcked)
+	if cfg.job != nil {
+		for i, d := range cfg.job.Rooms {
+			if d.Shared {
+				f.rooms[i].Share(first, first+uint32(cfg.layout.conns))
+			}
+		}
 	}
-	f.rooms = check.NewRooms(cfg.prefix, cfg.layout.rooms, cfg.keepAcked)
 	var err error
 	f.engine, err = netpoll.New(netpoll.Config{
 		Loops: cfg.loops, MaxMessage: maxMessage, HandshakeTimeout: 20 * time.Second,
@@ -110,6 +128,14 @@ func newFleet(cfg fleetConfig) (*fleet, error) {
 	f.engine.Start()
 	f.beating.Go(f.metronome.run) // stopped by close
 	return f, nil
+}
+
+// prefixOf is what rooms are named by.
+func prefixOf(given, run string) string {
+	if given == "" {
+		return "loadgen-" + run + "-"
+	}
+	return given
 }
 
 func newRunID() (id string, bits uint16) {

@@ -20,22 +20,22 @@ const (
 	historyPage    = 1000 // messages asked for; a server gives what it likes
 )
 
-// readHistories reads all rooms' histories. A store may be behind what was
+// histories reads all rooms' histories. A store may be behind what was
 // acknowledged: what is missing is looked for again until patience is over.
-func readHistories(ctx context.Context, f *fleet, patience time.Duration) *report.History {
+func (p *proof) histories(ctx context.Context, patience time.Duration) *report.History {
 	h := new(report.History)
 	var mu sync.Mutex
 	var wg sync.WaitGroup
-	rooms, pages := make(chan *check.Room), report.NewLatency()
+	rooms, pages := make(chan *promise), report.NewLatency()
 	deadline := time.Now().Add(patience)
-	for i := range min(historyReaders, len(f.rooms)) {
+	for i := range min(historyReaders, len(p.rooms)) {
 		wg.Go(func() { // ends with rooms
-			a := &archivist{fleet: f, next: i, page: report.NewLatency()}
+			a := &archivist{proof: p, next: i, page: report.NewLatency()}
 			defer a.close()
 			for m := range rooms {
 				part, err := a.room(ctx, m, deadline)
 				mu.Lock()
-				h.Add(&part, m.Name, err)
+				h.Add(&part, m.room, err)
 				mu.Unlock()
 			}
 			mu.Lock()
@@ -44,8 +44,8 @@ func readHistories(ctx context.Context, f *fleet, patience time.Duration) *repor
 			mu.Unlock()
 		})
 	}
-	for i := range f.rooms {
-		rooms <- &f.rooms[i]
+	for i := range p.rooms {
+		rooms <- &p.rooms[i]
 	}
 	close(rooms)
 	wg.Wait()
@@ -55,7 +55,7 @@ func readHistories(ctx context.Context, f *fleet, patience time.Duration) *repor
 
 // archivist reads histories over a connection of its own.
 type archivist struct {
-	fleet  *fleet
+	proof  *proof
 	next   int // the endpoint it connects to next
 	conn   *blocking.Conn
 	lastID uint32
@@ -71,7 +71,7 @@ func (a *archivist) close() {
 }
 
 // room reads one room until everything was found, or the deadline.
-func (a *archivist) room(ctx context.Context, m *check.Room, deadline time.Time) (part check.Kept, err error) {
+func (a *archivist) room(ctx context.Context, m *promise, deadline time.Time) (part check.Kept, err error) {
 	return patiently(ctx, deadline, func() (check.Kept, error) {
 		part, err := a.once(ctx, m)
 		if err != nil {
@@ -82,15 +82,15 @@ func (a *archivist) room(ctx context.Context, m *check.Room, deadline time.Time)
 }
 
 // once reads a room from the first acknowledged message to its end.
-func (a *archivist) once(ctx context.Context, m *check.Room) (check.Kept, error) {
-	c := check.NewComparison(a.fleet.run, a.fleet.payload, m)
+func (a *archivist) once(ctx context.Context, m *promise) (check.Kept, error) {
+	c := a.proof.compare(m)
 	from, some := c.From()
 	if !some {
 		return c.Kept, nil
 	}
 	from--
 	for {
-		res, err := a.ask(ctx, m.Name, from)
+		res, err := a.ask(ctx, m.room, from)
 		if err != nil {
 			return c.Kept, err
 		}
@@ -130,7 +130,7 @@ func (a *archivist) connect(ctx context.Context) error {
 	if a.conn != nil {
 		return nil
 	}
-	e := a.fleet.endpoints[a.next%len(a.fleet.endpoints)]
+	e := a.proof.endpoints[a.next%len(a.proof.endpoints)]
 	a.next++ // one that fails is not tried again at once
 	dial := blocking.Dial{Addr: e.addr, URI: e.uri}
 	var err error

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"net/netip"
 	"syscall"
 )
@@ -10,17 +11,23 @@ import (
 // the three standard ones, two per event loop, /proc, the report.
 const spareFiles = 48
 
-// checkFiles tells whether this process may hold so many connections. (The Go
-// runtime has already raised the soft limit to the hard one.)
-func checkFiles(connections int) error {
+// openFiles is how many files this process may have open. (The Go runtime has
+// already raised the soft limit to the hard one.)
+func openFiles() int {
 	var lim syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &lim); err != nil {
-		return fmt.Errorf("RLIMIT_NOFILE: %w", err)
+	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &lim) != nil {
+		return 1024 // what there is everywhere
 	}
-	if need := uint64(connections + spareFiles); need > lim.Max {
+	return int(min(lim.Max, math.MaxInt32))
+}
+
+// checkFiles tells whether this process may hold so many connections.
+func checkFiles(connections int) error {
+	most := openFiles()
+	if need := connections + spareFiles; need > most {
 		return usageError(fmt.Sprintf("%d connections need %d open files and RLIMIT_NOFILE allows %d: "+
 			"raise it (ulimit -Hn %d as root, or LimitNOFILE= in systemd), or use at most %d connections a process",
-			connections, need, lim.Max, need, max(0, int(lim.Max)-spareFiles)))
+			connections, need, most, need, max(0, most-spareFiles)))
 	}
 	return nil
 }

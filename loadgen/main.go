@@ -44,8 +44,8 @@ type commands struct {
 type environment struct {
 	ctx            context.Context // cancelled by Ctrl-C
 	stdout, stderr io.Writer
-	keep           func(*report.Outcome)       // also gets what is left of a run; nil: nobody
-	gate           func(context.Context) error // is waited for when the connections are there; nil: nothing
+	keep           func(*report.Outcome) // also gets what is left of a run; nil: nobody
+	shift          *shift                // what is played is a part of; nil: it is all
 }
 
 // usageError is a flag's value that cannot be.

@@ -32,7 +32,7 @@ func TestPlan(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			p := plan{Pacer: pace.Even(1, 4000), layout: &c.layout, talkers: c.talkers}
 			if c.byMember {
-				p.weigh()
+				p.weigh(p.talkersOf)
 			}
 			said, most, spoke := map[int]map[uint32]bool{}, map[int]uint32{}, map[int]bool{}
 			for k := range p.Count() {

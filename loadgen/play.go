@@ -1,18 +1,14 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"os"
-	"os/exec"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/hubbub-chat/hubbub/loadgen/check"
 	"github.com/hubbub-chat/hubbub/loadgen/pace"
 	"github.com/hubbub-chat/hubbub/loadgen/report"
-	"github.com/hubbub-chat/hubbub/loadgen/rows"
 	"github.com/hubbub-chat/hubbub/loadgen/scenario"
 )
 
@@ -24,16 +20,6 @@ type playCmd struct {
 	Scenario string   `arg:"" help:"A scenario file, or one of ${scenarios}." json:"scenario"`
 	Set      []string `help:"Replace what the scenario says: a key like connections or phases.1.rate, = and its value." placeholder:"KEY=VALUE" sep:"none" json:"set,omitempty"`
 }
-
-// witnesses are where what was acknowledged is looked for at the end.
-type witnesses struct {
-	History     bool          `help:"Read every room's history at the end and compare it with what was acknowledged." negatable:"" json:"history"`
-	HistoryWait time.Duration `help:"How long the history may take to have everything (default ${default})." default:"10s" json:"history_wait_ns"`
-	MySQL       string        `name:"mysql" env:"LOADGEN_MYSQL" help:"Compare the rows of this database with what was acknowledged, too (user:password@tcp(host:port)/name)." placeholder:"DSN" json:"-"`
-	AckedFile   string        `name:"acked-file" help:"Write what was acknowledged there at the end: a line of room, tab, offset each." placeholder:"FILE" json:"acked_file,omitempty"`
-}
-
-func (w *witnesses) wanted() bool { return w.History || w.MySQL != "" || w.AckedFile != "" }
 
 // Run is kong's entry.
 func (p *playCmd) Run(env environment) error {
@@ -57,38 +43,38 @@ func (p *playCmd) Run(env environment) error {
 type player struct {
 	*session
 	sc     *scenario.Scenario
-	wit    *witnesses
 	start  int64        // of the first phase, clock ns
 	all    report.Times // of all measured phases
 	phases []report.Phase
 	rounds int // actions so far
-	db     *rows.DB
 }
 
 // play runs a scenario and hands out its report. setup is what the report says
 // of how it was asked for.
 func play(env environment, t *target, w *witnesses, sc *scenario.Scenario, setup any) error {
-	if t.Protocol == "plain" && (sc.Reconnect != nil || sc.Tokens != nil || sc.History || w.wanted()) {
-		return usageError("a plain server knows neither recovery nor tokens nor history")
-	}
-	l := layoutOf(sc)
-	if err := feasible(t, sc, &l); err != nil {
+	if err := playable(t, w, sc); err != nil {
 		return err
 	}
-	p := &player{sc: sc, wit: w, all: report.NewTimes(0)}
-	if w.MySQL != "" {
-		var err error
-		if p.db, err = rows.Open(env.ctx, w.MySQL); err != nil {
-			return usageError("--mysql: " + err.Error())
-		}
-		defer p.db.Close() //nolint:errcheck // it was only read
+	l := layoutOf(sc)
+	if env.shift != nil {
+		l = env.shift.job.layout() // the coordinator has seen to the rest
+	} else if err := feasible(sc, &l, t.Loops); err != nil {
+		return err
 	}
+	p := &player{sc: sc, all: report.NewTimes(0)}
+	if err := w.open(env.ctx); err != nil {
+		return err
+	}
+	defer w.close()
 	tok, err := tokensOf(sc.Tokens)
 	if err != nil {
 		return err
 	}
 	p.session, err = newSession(env, t, sc.Name, setup, l, check.Sizes{Least: sc.Payload.Least, Most: sc.Payload.Most}, func(cfg *fleetConfig) {
 		cfg.keepAcked, cfg.tokens = w.wanted(), tok
+		if env.shift != nil {
+			cfg.job, cfg.keepAcked = env.shift.job, env.shift.job.KeepAcked
+		}
 		if r := sc.Reconnect; r != nil {
 			cfg.comeback = backoff{r.Min.Value, r.Max.Value}
 		}
@@ -99,27 +85,41 @@ func play(env environment, t *target, w *witnesses, sc *scenario.Scenario, setup
 	if p.join(0, l.conns) != nil {
 		return p.finish(nil)
 	}
-	if env.gate != nil {
-		if err := env.gate(env.ctx); err != nil {
+	at := p.fleet.clock.now()
+	if env.shift != nil {
+		if at, err = env.shift.ready(env.ctx); err != nil {
 			p.report.Interrupted = true
 			return p.finish(nil)
 		}
 	}
 	connected := p.server()
-	p.talk()
+	p.talk(at)
 	cpuFrom, cpuTo, from, to := p.through()
 	p.drain(sc.Drain.Value)
 	p.sum(&from, &to)
 	p.report.Check = p.checked(max(1, sc.CountOnly))
-	p.expect()
-	if err := p.afterwards(); err != nil {
-		return err
+	p.report.Check.MayRefuse = sc.Expect.Unrecovered
+	p.report.Expect(expectations(&sc.Expect, p.report)...)
+	if env.shift != nil {
+		env.shift.tell(p.fleet)
+	} else if w.wanted() {
+		if err := w.hear(env.ctx, p.fleet.proof(), p.report); err != nil {
+			return err
+		}
 	}
 	return p.finish(func(rep *report.Report) {
 		if t.ServerPid > 0 {
 			rep.Server = report.NewServer(p.began, connected, cpuFrom, cpuTo, rep)
 		}
 	})
+}
+
+// playable reports a scenario that wants what a server does not have.
+func playable(t *target, w *witnesses, sc *scenario.Scenario) error {
+	if t.Protocol == "plain" && (sc.Reconnect != nil || sc.Tokens != nil || sc.History || w.wanted()) {
+		return usageError("a plain server knows neither recovery nor tokens nor history")
+	}
+	return nil
 }
 
 func layoutOf(sc *scenario.Scenario) (l layout) {
@@ -149,23 +149,19 @@ const (
 )
 
 // feasible reports a scenario that this tool cannot play as it is asked to.
-func feasible(t *target, sc *scenario.Scenario, l *layout) error {
-	if err := checkFiles(l.conns); err != nil {
-		return err
-	}
+func feasible(sc *scenario.Scenario, l *layout, loops int) error {
 	var top float64
 	for i := range sc.Phases {
 		top = max(top, sc.Phases[i].Rate.From, sc.Phases[i].Rate.To)
 	}
-	loops := float64(t.Loops)
-	if top > maxSends*loops {
+	if top > maxSends*float64(loops) {
 		return usageError(fmt.Sprintf("a rate of %.0f messages/s is above what %d loops of this tool can send (%d each): lower it, or raise --loops",
-			top, t.Loops, maxSends))
+			top, loops, maxSends))
 	}
 	p := plan{layout: l, talkers: share{sc.Talkers.Number, sc.Talkers.Fraction}, byMember: sc.Talk == "members"}
-	if out := top * p.listeners(); out > maxReceives*loops {
+	if out := top * p.listeners(); out > maxReceives*float64(loops) {
 		return usageError(fmt.Sprintf("%.0f messages/s to rooms of %.0f are %.0f deliveries/s, above what %d loops of this tool can receive (%d each): lower the rate, or raise --loops",
-			top, p.listeners(), out, t.Loops, maxReceives))
+			top, p.listeners(), out, loops, maxReceives))
 	}
 	return nil
 }
@@ -191,21 +187,28 @@ func tokensOf(t *scenario.Tokens) (*tokens, error) {
 	return &tokens{secret, t.TTL.Value}, nil
 }
 
-// talk begins to publish, on one schedule through all phases.
-func (p *player) talk() {
+// talk begins to publish, on one schedule through all phases, at a time that
+// may still have to come.
+func (p *player) talk(at int64) {
 	var segments []pace.Segment
 	for i := range p.sc.Phases {
 		ph := &p.sc.Phases[i]
 		segments = append(segments, pace.Segment{For: ph.For.Value, From: ph.Rate.From, To: ph.Rate.To})
 	}
 	f := p.fleet
-	p.start = f.clock.now()
+	p.start = max(at, f.clock.now())
 	f.forget(p.start)
 	p.tell.began, p.tell.total = p.start, p.sc.Total()
 	schedule := &plan{Pacer: pace.New(segments...), start: p.start, layout: &f.layout,
 		talkers: share{p.sc.Talkers.Number, p.sc.Talkers.Fraction}}
-	if p.sc.Talk == "members" {
-		schedule.weigh()
+	if s := p.env.shift; s != nil {
+		schedule.dealt = s.job.Rooms
+	}
+	switch {
+	case p.env.shift != nil && p.env.shift.job.shares():
+		schedule.weigh(func(r int) int { return schedule.dealt[r].Weight })
+	case p.sc.Talk == "members":
+		schedule.weigh(schedule.talkersOf)
 	}
 	if schedule.Count() > 0 {
 		f.talk(schedule)
@@ -229,7 +232,7 @@ func (p *player) through() (cpuFrom, cpuTo report.Usage, from, to report.Snapsho
 		done := p.begin(ph, at)
 		now, interrupted := p.hold(time.Duration(at - f.clock.now()))
 		if err := done(); err != nil {
-			p.fault(fmt.Sprintf("%s: %v", ph.Name, err))
+			p.report.Expect(fmt.Sprintf("%s: %v", ph.Name, err))
 		}
 		if ph.Measured() {
 			cpuTo, to = p.server(), now
@@ -283,7 +286,7 @@ func (p *player) begin(ph *scenario.Phase, end int64) (done func() error) {
 	}
 	part := func(s scenario.Share) float64 {
 		if s.Number > 0 {
-			return float64(s.Number) / float64(p.fleet.layout.conns)
+			return float64(s.Number) / float64(p.fleet.crew)
 		}
 		return s.Fraction
 	}
@@ -293,64 +296,10 @@ func (p *player) begin(ph *scenario.Phase, end int64) (done func() error) {
 		}
 	}
 	if len(a.Command) > 0 {
-		done = p.command(a.Command)
+		done = command(p.env, a.Command, p.rounds)
 	}
 	p.rounds++
 	return done
-}
-
-// command runs a program beside a phase. It is given a minute longer than the
-// phase, and then killed.
-func (p *player) command(words []string) (done func() error) {
-	ctx, cancel := context.WithCancel(p.env.ctx)
-	n := strconv.Itoa(p.rounds)
-	args := make([]string, len(words))
-	for i, w := range words {
-		args[i] = strings.ReplaceAll(w, "{n}", n)
-	}
-	cmd := exec.CommandContext(ctx, args[0], args[1:]...) //nolint:gosec // the scenario's author says what to run
-	cmd.Stdout, cmd.Stderr = p.env.stderr, p.env.stderr
-	result := make(chan error, 1)
-	go func() { result <- cmd.Run() }() // ends with ctx
-	return func() error {
-		defer cancel()
-		timer := time.AfterFunc(time.Minute, cancel)
-		defer timer.Stop()
-		if err := <-result; err != nil {
-			return fmt.Errorf("%s: %w", args[0], err)
-		}
-		return nil
-	}
-}
-
-// expect judges by what the scenario promises.
-func (p *player) expect() {
-	e, m := &p.sc.Expect, p.report.Messages
-	over := func(what string, q report.Quantiles, most time.Duration) {
-		if most > 0 && q.P99 > float64(most.Microseconds()) {
-			p.fault(fmt.Sprintf("%s p99 %s is above %s", what, report.Short(q.P99), most))
-		}
-	}
-	over("delivery", m.Delivery, e.P99.Value)
-	over("ack", m.Ack, e.AckP99.Value)
-	p.report.Check.MayRefuse = e.Unrecovered
-}
-
-// afterwards looks for what was acknowledged where it should be kept.
-func (p *player) afterwards() error {
-	w, f, ctx := p.wit, p.fleet, p.env.ctx
-	if w.AckedFile != "" {
-		if err := writeAcked(w.AckedFile, f.rooms); err != nil {
-			return err
-		}
-	}
-	if w.History {
-		p.report.History = readHistories(ctx, f, w.HistoryWait)
-	}
-	if p.db != nil {
-		p.report.Rows = readRows(ctx, f, p.db, w.HistoryWait)
-	}
-	return nil
 }
 
 // scenariosCmd is `scenarios`.

@@ -12,7 +12,7 @@ func (c *client) publish(n uint32, at, now int64) bool {
 	c.lastID = max(c.lastID+1, firstID)
 	c.pending = append(c.pending, inflight{c.lastID, n, at, now})
 	c.part.Room.Sent(n)
-	w.fleet.dialect.publish(c, c.lastID, check.Payload{Publisher: c.index, N: n, At: at, Lag: now - at})
+	w.fleet.dialect.publish(c, c.lastID, check.Payload{Publisher: c.number(), N: n, At: at, Lag: now - at})
 	return true
 }
 
@@ -23,7 +23,7 @@ func (c *client) acked(id uint32, now int64) {
 		if c.spell == dials { // or the client was late to read it
 			c.worker.rec.answered(&p, now)
 		}
-		c.part.Room.Ack(p.messageID(c.index))
+		c.part.Room.Ack(p.messageID(c.number()))
 	}
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"database/sql"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -33,7 +34,7 @@ func TestRows(t *testing.T) {
 	}
 	defer db.Close() //nolint:errcheck // a test's
 
-	f := &fleet{run: "0123abcd", payload: check.Exactly(100), rooms: check.NewRooms("rows-", 2, true)}
+	f := &fleet{run: "0123abcd", payload: check.Exactly(100), rooms: check.NewRooms(2, func(i int) string { return "rows-" + strconv.Itoa(i) }, true)}
 	var seen check.Reader
 	f.rooms[0].Join(&seen, 0)
 	var insert strings.Builder
@@ -69,7 +70,7 @@ func TestRows(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		k := readRows(t.Context(), f, db, time.Millisecond)
+		k := f.proof().rows(t.Context(), db, time.Millisecond)
 		c.want.Rooms, c.want.Acked = 2, messages
 		if got, want := k.Line(), c.want.Line(); got != want || len(k.Errors) > 0 {
 			t.Errorf("%s: %s, want %s, errors %v", c.name, got, want, k.Errors)

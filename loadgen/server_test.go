@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -31,6 +32,9 @@ type wrong struct {
 	store func(n int, m schema.Message) []schema.Message
 	// deliver may change the messages that member i of the room is sent.
 	deliver func(n, i int, m schema.Message) []schema.Message
+	// show is deliver by the number of the connection that member says messages
+	// as; below 0: it has said none yet.
+	show func(n, publisher int, m schema.Message) []schema.Message
 	// answer may refuse.
 	answer func(n int) *schema.Error
 	// recover may change what a recovering client is given.
@@ -57,6 +61,7 @@ type chatClient struct {
 	conn *netpoll.Conn
 	room *chatRoom
 	name string // of the room
+	says int    // the number of the connection in what it says; below 0: nothing yet
 	dec  schema.Decoder
 	out  []byte
 }
@@ -70,7 +75,7 @@ func startChat(t testing.TB, w wrong, frames bool) (string, *chat) {
 		Addr:      "127.0.0.1:0",
 		WebSocket: func([]byte) bool { return true },
 		Upgrade: func(r *netpoll.Request) (netpoll.Handler, *netpoll.Reject) {
-			return &chatClient{chat: s, conn: r.Conn()}, nil
+			return &chatClient{chat: s, conn: r.Conn(), says: -1}, nil
 		},
 		Panicked: func(v any, stack []byte) { t.Errorf("server: %v\n%s", v, stack) },
 	})
@@ -190,6 +195,9 @@ func (c *chatClient) publish(cmd *protocol.Command) {
 	s, r := c.chat, c.chat.rooms[cmd.Publish.Channel]
 	n := r.n
 	r.n++
+	if _, after, ok := bytes.Cut(cmd.Publish.Data, []byte(`"p":`)); ok {
+		_, _ = fmt.Sscanf(string(after), "%d", &c.says)
+	}
 	if s.wrong.answer != nil {
 		if e := s.wrong.answer(n); e != nil {
 			c.say(&protocol.Reply{Id: cmd.Id, Error: &protocol.Error{Code: e.Code, Message: e.Message}})
@@ -211,6 +219,9 @@ func (c *chatClient) publish(cmd *protocol.Command) {
 			send := []schema.Message{m}
 			if s.wrong.deliver != nil {
 				send = s.wrong.deliver(n, i, m)
+			}
+			if s.wrong.show != nil {
+				send = s.wrong.show(n, to.says, m)
 			}
 			to.deliver(send)
 		}

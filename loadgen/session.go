@@ -94,12 +94,6 @@ func (s *session) hold(d time.Duration) (now report.Snapshot, interrupted bool) 
 // giveUp is how long a run in which clients come back goes on without any.
 const giveUp = 30 * time.Second
 
-// fault writes down a reason for exit code 1.
-func (s *session) fault(text string) {
-	s.report.Faults = append(s.report.Faults, text)
-	s.report.Expected = append(s.report.Expected, text)
-}
-
 // deserted reports whether no connection is left, or is likely to come back.
 func (s *session) deserted(now *report.Snapshot) bool {
 	if now.Open() > 0 {
@@ -120,6 +114,9 @@ func (s *session) drain(limit time.Duration) {
 		ctx, limit = context.WithoutCancel(ctx), min(limit, time.Second)
 	}
 	s.fleet.settle(ctx, limit, s.tell)
+	if s.env.shift != nil {
+		s.env.shift.settle(s.fleet, limit, s.tell)
+	}
 	s.fleet.end()
 }
 

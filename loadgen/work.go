@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/hubbub-chat/hubbub/loadgen/check"
 	"github.com/hubbub-chat/hubbub/loadgen/report"
 )
 
@@ -57,7 +58,9 @@ func (w *workCmd) Run(env environment) error {
 	h := &hand{secret: secret, stderr: env.stderr}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /play", h.trusted(h.play))
-	mux.HandleFunc("POST /begin", h.trusted(h.begin))
+	mux.HandleFunc("POST /begin", h.trusted(told(h, func(s *shift) chan start { return s.begin })))
+	mux.HandleFunc("POST /settle", h.trusted(told(h, func(s *shift) chan map[int]reached { return s.agreed })))
+	mux.HandleFunc("POST /time", h.trusted(h.tellTime))
 	mux.HandleFunc("POST /stop", h.trusted(h.halt))
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, BaseContext: func(net.Listener) context.Context { return env.ctx }}
 	stop := context.AfterFunc(env.ctx, func() { _ = server.Close() })
@@ -75,11 +78,10 @@ type hand struct {
 	stderr io.Writer
 
 	mu    sync.Mutex
-	start chan struct{}      // of the job there is, closed by /begin; nil: there is none
-	stop  context.CancelFunc // ends that job early, with the report so far
+	shift *shift // nil: there is none
 }
 
-const maxJob = 16 << 20 // bytes
+const maxJob = 64 << 20 // bytes
 
 func (h *hand) trusted(next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
@@ -92,42 +94,61 @@ func (h *hand) trusted(next http.HandlerFunc) http.HandlerFunc {
 	}
 }
 
-func (h *hand) begin(w http.ResponseWriter, _ *http.Request) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.start == nil {
-		http.Error(w, "there is no job", http.StatusConflict)
-		return
-	}
-	select {
-	case <-h.start: // it has begun
-	default:
-		close(h.start)
+// told hands what a coordinator says of the job under way to it. What it says
+// twice, or of none, is refused.
+func told[T any](h *hand, to func(*shift) chan T) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		var v T
+		if err := json.NewDecoder(io.LimitReader(r.Body, maxJob)).Decode(&v); err != nil {
+			http.Error(w, "not what was expected", http.StatusBadRequest)
+			return
+		}
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		if h.shift != nil {
+			select {
+			case to(h.shift) <- v:
+				return
+			default: // it has been told
+			}
+		}
+		http.Error(w, "nobody waits for it", http.StatusConflict)
 	}
 }
 
 func (h *hand) halt(http.ResponseWriter, *http.Request) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.stop != nil {
-		h.stop()
+	if h.shift != nil {
+		h.shift.stop()
 	}
+}
+
+// tellTime lets a coordinator compare clocks.
+func (h *hand) tellTime(w http.ResponseWriter, _ *http.Request) {
+	_ = json.NewEncoder(w).Encode(newClock(0).now()) // who does not hear it is gone
 }
 
 // play does one job and says what became of it. It ends with the request.
 func (h *hand) play(w http.ResponseWriter, r *http.Request) {
 	var j job
-	if err := json.NewDecoder(io.LimitReader(r.Body, maxJob)).Decode(&j); err != nil || j.Scenario == nil {
+	if err := json.NewDecoder(io.LimitReader(r.Body, maxJob)).Decode(&j); err != nil || j.Scenario == nil || len(j.Run) != check.RunIDLen {
 		http.Error(w, "not a job", http.StatusBadRequest)
 		return
 	}
-	start := make(chan struct{})
+	// Once a body is read to its end, the server notices a client that goes.
+	_, _ = io.Copy(io.Discard, r.Body)
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
+	s := &shift{job: &j, request: r.Context(), stop: cancel, begin: make(chan start, 1), agreed: make(chan map[int]reached, 1)}
+	s.say = func(v word) {
+		_ = json.NewEncoder(w).Encode(v) // who does not hear it is gone
+		_ = http.NewResponseController(w).Flush()
+	}
 	h.mu.Lock()
-	busy := h.start != nil
+	busy := h.shift != nil
 	if !busy {
-		h.start, h.stop = start, cancel
+		h.shift = s
 	}
 	h.mu.Unlock()
 	if busy {
@@ -136,34 +157,23 @@ func (h *hand) play(w http.ResponseWriter, r *http.Request) {
 	}
 	defer func() {
 		h.mu.Lock()
-		h.start, h.stop = nil, nil
+		h.shift = nil
 		h.mu.Unlock()
 	}()
-	// Once a body is read to its end, the server notices a client that goes.
-	_, _ = io.Copy(io.Discard, r.Body)
-	say := func(v word) {
-		_ = json.NewEncoder(w).Encode(v) // who does not hear it is gone
-		_ = http.NewResponseController(w).Flush()
-	}
-	got, err := h.do(ctx, &j, func(ctx context.Context) error {
-		say(word{Ready: true})
-		select {
-		case <-start:
-			return nil
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	})
+	s.say(word{})
+	got, err := s.play(ctx)
 	if err != nil {
-		say(word{Error: err.Error()})
+		s.say(word{Error: err.Error()})
 		return
 	}
-	say(word{Result: got})
+	s.say(word{Result: got})
 }
 
-func (h *hand) do(ctx context.Context, j *job, gate func(context.Context) error) (*report.Result, error) {
+// play is the job.
+func (s *shift) play(ctx context.Context) (*report.Result, error) {
 	var got *report.Outcome
-	env := environment{ctx: ctx, stdout: io.Discard, stderr: io.Discard, gate: gate, keep: func(o *report.Outcome) { got = o }}
+	j := s.job
+	env := environment{ctx: ctx, stdout: io.Discard, stderr: io.Discard, shift: s, keep: func(o *report.Outcome) { got = o }}
 	t := target{URLs: j.URLs, Protocol: j.Protocol, Loops: j.Loops, Seed: j.Seed, RoomPrefix: j.Prefix,
 		ConnectRate: j.Scenario.ConnectRate, JoinTimeout: j.Patience}
 	if err := play(env, &t, &witnesses{}, j.Scenario, nil); err != nil && !errors.Is(err, errFaults) {

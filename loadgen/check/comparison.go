@@ -11,9 +11,9 @@ type Comparison struct {
 	Kept
 }
 
-// NewComparison begins one of a room whose clients have come to rest.
-func NewComparison(run string, payload Sizes, m *Room) *Comparison {
-	c := &Comparison{run: run, payload: payload, acked: m.Acked(), ids: map[uint64]struct{}{}}
+// NewComparison begins one of a room of which so much was acknowledged.
+func NewComparison(run string, payload Sizes, acked []Entry) *Comparison {
+	c := &Comparison{run: run, payload: payload, acked: acked, ids: map[uint64]struct{}{}}
 	c.Rooms, c.Acked = 1, uint64(len(c.acked))
 	return c
 }

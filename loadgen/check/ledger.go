@@ -8,6 +8,11 @@ type ledger struct {
 	trimAt int
 	unseen uint64 // acknowledged and seen by nobody yet
 
+	// Only of a room that other processes have members of: messages of other
+	// publishers are not this ledger's, and nothing is forgotten.
+	shared        bool
+	first, behind uint32
+
 	// Only where what was acknowledged is wanted at the end.
 	keep  bool
 	early map[uint32]uint64 // offsets of messages that were seen and not yet acknowledged
@@ -24,6 +29,8 @@ const (
 // ledgerWindow is how many messages later one that was refused, or never
 // sent, is settled although it may still be seen.
 const ledgerWindow = 1 << 16
+
+func (l *ledger) share(first, behind uint32) { l.shared, l.first, l.behind = true, first, behind }
 
 func (l *ledger) sent(n uint32) { l.mark(n, isSent) }
 
@@ -48,6 +55,10 @@ func (l *ledger) ack(id uint64) {
 // offset.
 func (l *ledger) see(e Entry) Verdict {
 	n := uint32(e.ID)
+	if l.shared {
+		l.seeShared(e.ID)
+		return InOrder // what is wrong with it, the union says
+	}
 	if n < l.base {
 		return Duplicated
 	}
@@ -72,6 +83,16 @@ func (l *ledger) see(e Entry) Verdict {
 	return InOrder
 }
 
+func (l *ledger) seeShared(id uint64) {
+	publisher, n := uint32(id>>32), uint32(id)
+	if publisher < l.first || publisher >= l.behind || int(n) >= len(l.states) {
+		return // another's, or nobody's
+	}
+	if l.mark(n, isSeen)&(isAcked|isSeen) == isAcked {
+		l.unseen--
+	}
+}
+
 // mark adds to the state of message n and returns what it was. An answer to a
 // message that is already settled changes nothing.
 func (l *ledger) mark(n uint32, bit uint8) (was uint8) {
@@ -84,7 +105,7 @@ func (l *ledger) mark(n uint32, bit uint8) (was uint8) {
 	}
 	was = l.states[i]
 	l.states[i] |= bit
-	if len(l.states) > max(l.trimAt, trimEntries) {
+	if len(l.states) > max(l.trimAt, trimEntries) && !l.shared {
 		l.trim()
 	}
 	return was

@@ -3,7 +3,6 @@ package check
 import (
 	"cmp"
 	"slices"
-	"strconv"
 	"sync"
 )
 
@@ -15,13 +14,15 @@ import (
 // to it, it passes on, once per message and not once per delivery.
 type Room struct {
 	// immutable
-	Name string
+	Name   string
+	shared bool // other processes have members, too
 
 	// guarded by mu
 	mu     sync.Mutex
 	seq    sequence
 	ledger ledger
-	parts  uint32 // with members
+	parts  uint32  // with members
+	log    []Entry // what was seen, in the order in which it was; only of a shared room
 
 	// Only where the server gives no offsets: those that were given to
 	// messages by who saw them first, and the ones before these.
@@ -35,6 +36,9 @@ type Room struct {
 func (m *Room) complete(offset uint64) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.shared {
+		return false // of the others nobody knows
+	}
 	if m.parts <= 1 {
 		return true
 	}
@@ -55,16 +59,45 @@ func (m *Room) complete(offset uint64) bool {
 // maxWhole bounds what a room remembers of messages on their way.
 const maxWhole = 1 << 14
 
-// NewRooms makes rooms that are named by a prefix and their number. keepAcked
-// says that Acked is wanted at the end.
-func NewRooms(prefix string, n int, keepAcked bool) []Room {
+// NewRooms makes rooms. keepAcked says that Acked is wanted at the end.
+func NewRooms(n int, name func(i int) string, keepAcked bool) []Room {
 	rooms := make([]Room, n)
 	for i := range rooms {
-		rooms[i].Name = prefix + strconv.Itoa(i)
+		rooms[i].Name = name(i)
 		rooms[i].ledger.keep = keepAcked
 	}
 	return rooms
 }
+
+// Share is told, before anybody joins, of a room that other processes have
+// members of. The publishers of this one are those from first on and before
+// behind. What was said by others, or twice, a Union finds at the end.
+func (m *Room) Share(first, behind uint32) {
+	m.shared = true
+	m.ledger.share(first, behind)
+}
+
+// Shared reports whether it is.
+func (m *Room) Shared() bool { return m.shared }
+
+// Reached is how many messages were seen of a shared room, and the highest of
+// their offsets.
+func (m *Room) Reached() (n int, top uint64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.log), m.seq.top()
+}
+
+// Account is what is known of a shared room, whose clients have come to rest.
+// The caller adds how its members stand.
+func (m *Room) Account() *Account {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	slices.SortFunc(m.log, byOffset)
+	return &Account{First: m.ledger.first, Behind: m.ledger.behind, States: m.ledger.states, Seen: m.log}
+}
+
+func byOffset(a, b Entry) int { return cmp.Compare(a.Offset, b.Offset) }
 
 // Observe takes one delivery to r, a reader of the room's own sequence: the
 // verdict on its place, and, when nobody had seen it, on its having been said.
@@ -74,6 +107,9 @@ func (m *Room) Observe(r *Reader, e Entry) (place, said Verdict) {
 	place, by := m.seq.observe(r, e)
 	if by == 1 {
 		said = m.ledger.see(e)
+		if m.shared {
+			m.log = append(m.log, e)
+		}
 	}
 	return place, said
 }
@@ -104,7 +140,7 @@ func (m *Room) Ack(id uint64) {
 func (m *Room) Acked() []Entry {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	slices.SortFunc(m.ledger.acked, func(a, b Entry) int { return cmp.Compare(a.Offset, b.Offset) })
+	slices.SortFunc(m.ledger.acked, byOffset)
 	return m.ledger.acked
 }
 

@@ -194,6 +194,9 @@ func (s *sequence) missing(r *Reader, from uint64) uint64 {
 	return n
 }
 
+// From is the offset its subscription began behind.
+func (r *Reader) From() uint64 { return r.from }
+
 func (r *Reader) miss(offset uint64) {
 	switch {
 	case offset <= r.from: // it was there before the subscription

@@ -25,7 +25,6 @@ func Merge(all []*Outcome) *Outcome {
 			r.Phases = slices.Clone(from.Phases)
 			sum.Phases = o.Phases
 		} else {
-			r.Run += "+"
 			for k := range min(len(r.Phases), len(from.Phases)) {
 				r.Phases[k].From += from.Phases[k].From
 				r.Phases[k].To += from.Phases[k].To
@@ -35,7 +34,7 @@ func Merge(all []*Outcome) *Outcome {
 				sum.Phases[k].Merge(&o.Phases[k])
 			}
 		}
-		r.Run += from.Run
+		r.Run = from.Run // of them all
 		r.Interrupted = r.Interrupted || from.Interrupted
 		r.Connections.add(&from.Connections)
 		if from.Messages != nil {

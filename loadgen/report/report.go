@@ -139,8 +139,9 @@ type Check struct {
 	Unanswered uint64 `json:"unanswered"`
 	Away       uint64 `json:"away"` // members that had not come back at the end
 	MayRefuse  bool   `json:"may_refuse_recovery"`
-	ComesBack  bool   `json:"comes_back"` // whether clients do, when their connection ends
-	Sample     int    `json:"sample"`     // order was checked on one connection in this many
+	ComesBack  bool   `json:"comes_back"`             // whether clients do, when their connection ends
+	Sample     int    `json:"sample"`                 // order was checked on one connection in this many
+	Shared     int    `json:"shared_rooms,omitempty"` // rooms that several workers had members of
 }
 
 // Tool is what the load generator itself used, over its whole life.
@@ -152,6 +153,8 @@ type Tool struct {
 	Lag     Quantiles `json:"lag"`               // of the event loops' turns
 	RSS     int64     `json:"rss_bytes"`
 	RSSAnon int64     `json:"rss_anon_bytes"`
+
+	ClockError float64 `json:"clock_error_us,omitempty"` // by which deliveries from one worker's members to another's may be wrong
 }
 
 // Server is what the server's process used.
@@ -164,6 +167,12 @@ type Server struct {
 	RSS           int64   `json:"rss_bytes"`
 	RSSAnon       int64   `json:"rss_anon_bytes"`
 	RSSAnonBefore int64   `json:"rss_anon_before_bytes"`
+}
+
+// Expect writes down reasons for exit code 1 that the scenario names.
+func (r *Report) Expect(faults ...string) {
+	r.Faults = append(r.Faults, faults...)
+	r.Expected = append(r.Expected, faults...)
 }
 
 // Judge writes down every reason for exit code 1.

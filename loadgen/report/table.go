@@ -42,13 +42,20 @@ func WriteTable(out io.Writer, r *Report) error {
 	if r.Rows != nil {
 		t.Row("database", r.Rows.Line())
 	}
-	t.Row("tool", fmt.Sprintf("CPU %.2f s of %.1f s, %d loops", r.Tool.CPU, r.Tool.Seconds, r.Tool.Loops), some(uint64(r.Tool.Workers), "workers"),
+	t.Row("tool", fmt.Sprintf("CPU %.2f s of %.1f s, %d loops", r.Tool.CPU, r.Tool.Seconds, r.Tool.Loops), some(uint64(r.Tool.Workers), "workers"), clocks(r.Tool.ClockError),
 		"lag p99 "+Short(r.Tool.Lag.P99)+" max "+Short(r.Tool.Lag.Max), "RssAnon "+Mib(r.Tool.RSSAnon))
 	if r.Server != nil {
 		t.server(r.Server)
 	}
 	t.Row("result", r.Verdict())
 	return t.Flush()
+}
+
+func clocks(off float64) string {
+	if off == 0 {
+		return ""
+	}
+	return "clocks within " + Short(off)
 }
 
 func interrupted(yes bool) string {
@@ -170,7 +177,7 @@ func (t Table) check(c *Check) {
 		how = fmt.Sprintf("order checked on 1 connection in %d, numbers on all", c.Sample)
 	}
 	t.Row("check", fmt.Sprintf("%d deliveries: lost %d, duplicated %d, reordered %d, unexpected %d",
-		c.Delivered, c.Lost, c.Duplicated, c.Reordered, c.Unexpected), "("+how+")")
+		c.Delivered, c.Lost, c.Duplicated, c.Reordered, c.Unexpected), "("+how+")", some(uint64(c.Shared), "rooms over several workers"))
 }
 
 func (t Table) server(s *Server) {

@@ -1,0 +1,80 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/hubbub-chat/hubbub/internal/backends"
+)
+
+// twoRooms has one for two workers, and one that is whole.
+const twoRooms = `
+name: two rooms
+connections: 12
+rooms: {groups: [{count: 1, members: 9}, {count: 1, members: 3}]}
+payload: 120
+history: true
+drain: 20s
+phases:
+  - {name: warm up, for: 100ms, rate: 450, measure: false}
+  - {name: measure, for: 200ms, rate: 450}
+`
+
+// TestCrewProof: what several processes had acknowledged is looked for, and
+// listed, as what one had.
+func TestCrewProof(t *testing.T) {
+	url, _ := startChat(t, wrong{}, false)
+	file := filepath.Join(t.TempDir(), "acked")
+	code, r, stdout, stderr := loadgen(t, t.Context(), "play", scenarioFile(t, twoRooms), "--url", url, "--workers", "2",
+		"--acked-file", file, "--room-prefix", "proof-")
+	if code != exitOK || r.Check.Shared != 1 || r.Check.Acked < 100 || r.History.Acked != r.Check.Acked || r.History.Rooms != 2 {
+		t.Fatalf("exit code %d, history %+v\n%s%s", code, r.History, stdout, stderr)
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := map[string]bool{}
+	for l := range strings.Lines(string(text)) {
+		lines[l] = true
+	}
+	if !strings.Contains(string(text), "proof-0\t") || !strings.Contains(string(text), "proof-1\t") || uint64(len(lines)) != r.Check.Acked {
+		t.Errorf("%d lines of %d acknowledged messages: %.200s", len(lines), r.Check.Acked, text)
+	}
+	url, _ = startChat(t, wrong{forgets: func(n int) bool { return n == target20 }}, false) // of each room
+	code, r, stdout, _ = loadgen(t, t.Context(), "play", scenarioFile(t, twoRooms), "--url", url, "--workers", "2", "--history-wait", "100ms")
+	if code != exitFaults || r.History.Missing != 2 || r.Check.Lost != 0 {
+		t.Fatalf("exit code %d, history %+v\n%s", code, r.History, stdout)
+	}
+}
+
+// TestCrewCommands: what phases do beside, they do once, in their order, and
+// with their number.
+func TestCrewCommands(t *testing.T) {
+	url, _ := startChat(t, wrong{}, false)
+	file := filepath.Join(t.TempDir(), "did")
+	text := twoRooms + `
+  - {name: act, for: 200ms, rate: 100, repeat: 3, do: {command: [sh, -c, "echo {n} >> ` + file + `"]}}
+  - {name: fail, for: 100ms, rate: 100, do: {command: ["false"]}}
+`
+	code, r, stdout, _ := loadgen(t, t.Context(), "play", scenarioFile(t, text), "--url", url, "--workers", "2")
+	did, err := os.ReadFile(file)
+	if err != nil || string(did) != "0\n1\n2\n" {
+		t.Errorf("did %q, %v", did, err)
+	}
+	if code != exitFaults || strings.Join(r.Faults, ", ") != "fail: false: exit status 1" {
+		t.Fatalf("exit code %d, faults %v\n%s", code, r.Faults, stdout)
+	}
+}
+
+// TestCrewRows: the real server and a real database, and three processes.
+func TestCrewRows(t *testing.T) {
+	dsn := backends.MySQL(t).DSN
+	h := startHubbub(t, "127.0.0.1:0", t.TempDir(), "--mysql", dsn)
+	code, r, stdout, stderr := loadgen(t, t.Context(), "play", scenarioFile(t, twoRooms), "--url", h.url, "--workers", "3", "--mysql", dsn)
+	if code != exitOK || r.Check.Shared != 1 || r.Check.Acked < 100 || r.Rows.Acked != r.Check.Acked || r.Rows.Missing != 0 || r.History.Acked != r.Check.Acked {
+		t.Fatalf("exit code %d, rows %+v, history %+v\n%s%s", code, r.Rows, r.History, stdout, stderr)
+	}
+}
