@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -81,7 +82,7 @@ func TestPlay(t *testing.T) {
 func TestSpells(t *testing.T) {
 	for _, what := range []string{"silence", "stall"} {
 		t.Run(what, func(t *testing.T) {
-			pongs := 0
+			var pongs atomic.Int64
 			url, _ := startChat(t, wrong{also: func(s *chat, r *chatRoom, n int) {
 				switch n {
 				case 50: // in the second phase
@@ -89,7 +90,7 @@ func TestSpells(t *testing.T) {
 						m.conn.Reply(false, []byte("{}"))
 					}
 				case 68: // before its end
-					pongs = s.pongs
+					pongs.Store(int64(s.pongs))
 				}
 			}}, false)
 			const text = `
@@ -109,8 +110,8 @@ phases:
 			if what == "stall" {
 				s = r.Connections.Stalled
 			}
-			if s == nil || s.Kept != s.Members || len(s.Closes) > 0 || pongs != 140 || s.Members != 60 {
-				t.Fatalf("%d of 200 answered the ping, %+v\n%s", pongs, s, stdout)
+			if s == nil || s.Kept != s.Members || len(s.Closes) > 0 || pongs.Load() != 140 || s.Members != 60 {
+				t.Fatalf("%d of 200 answered the ping, %+v\n%s", pongs.Load(), s, stdout)
 			}
 		})
 	}
