@@ -15,7 +15,7 @@ name: one room
 connections: 9
 rooms: 1
 payload: 120
-drain: 600ms
+drain: 3s
 phases:
   - {name: warm up, for: 100ms, rate: 450, measure: false}
   - {name: measure, for: 200ms, rate: 450}
