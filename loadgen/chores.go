@@ -28,6 +28,7 @@ const (
 	stalls                     // begins one in which it does not read
 	wakes                      // ends the spell of conn
 	judges                     // says how conn has come through its spell
+	loads                      // asks for a page of the history again
 	refreshes                  // asks for a longer life of its token
 )
 
@@ -71,6 +72,10 @@ func (w *worker) do(x chore, now int64) {
 		c.conn.Drop()
 	case x.what == silences || x.what == stalls:
 		w.fall(c, x.what, x.until)
+	case x.what == loads:
+		if l := w.loads[c]; l != nil {
+			c.askOn(l, now)
+		}
 	case x.what == refreshes:
 		c.refresh(now)
 	}

@@ -139,6 +139,10 @@ func (c *client) replied(r *protocol.Reply, now int64) {
 	if r.Error != nil {
 		rec.errors[r.Error.Code]++
 	}
+	if l := c.loading(r.Id); l != nil {
+		c.loaded(l, r, now)
+		return
+	}
 	switch {
 	case r.Id >= firstID:
 		if r.Error == nil {
@@ -180,13 +184,11 @@ func (c *client) subscribed(s *protocol.SubscribeResult, now int64) {
 			c.publication([]byte(c.part.Room.Name), p.Data, p.Offset, now)
 		}
 	default:
-		// It was told that it cannot have what it missed, and begins anew.
 		rec.Rejoined++
 		rec.Unrecovered++
 		rec.away.Record(now - c.cut)
-		c.part.Leave(&c.reader)
-		c.reader, c.offset = check.Reader{}, s.Offset
-		c.part.Join(&c.reader, s.Offset)
+		c.worker.anew(c.conn)
+		c.reload(s.Offset, now)
 	}
 }
 
@@ -212,6 +214,12 @@ func (c *client) joinedPlainly(now int64) {
 // publication handles one message of a room.
 func (c *client) publication(channel, data []byte, offset uint64, now int64) {
 	w := c.worker
+	if len(w.loads) > 0 {
+		if l := w.loads[c]; l != nil {
+			c.hold(l, offset, data)
+			return
+		}
+	}
 	w.rec.Delivered++
 	if !c.decodes {
 		c.reader.Count(1)
@@ -290,6 +298,7 @@ func (c *client) lost(code uint16) {
 	w := c.worker
 	was, deaf := c.state, c.deaf()
 	c.conn, c.state, c.spell = nil, ended, dials
+	delete(w.loads, c)
 	if w.over {
 		return
 	}

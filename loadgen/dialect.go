@@ -24,6 +24,8 @@ type dialect interface {
 	read(c *client, binary bool, frame []byte, now int64)
 	// publish says message p, and answers under an id when that is over.
 	publish(c *client, id uint32, p check.Payload)
+	// history asks for a page of the room's history.
+	history(c *client, id uint32, p page)
 	// refresh shows a new token.
 	refresh(c *client, now int64)
 	// subprotocol is offered in the handshake.

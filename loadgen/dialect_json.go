@@ -105,6 +105,12 @@ func (jsonDialect) publish(c *client, id uint32, p check.Payload) {
 	c.conn.Reply(false, w.scratch)
 }
 
+func (jsonDialect) history(c *client, id uint32, p page) {
+	w := c.worker
+	w.scratch = p.command(c, id).AppendJSON(w.scratch[:0])
+	c.conn.Reply(false, w.scratch)
+}
+
 func (jsonDialect) refresh(c *client, now int64) {
 	w := c.worker
 	b := append(w.scratch[:0], `{"id":3,"refresh":{"token":"`...)

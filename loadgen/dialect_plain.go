@@ -20,6 +20,8 @@ func (plainDialect) opened(c *client, now int64) { c.joinedPlainly(now) }
 func (plainDialect) subscribe(*client)      {}
 func (plainDialect) refresh(*client, int64) {}
 
+func (plainDialect) history(*client, uint32, page) {}
+
 func (plainDialect) read(c *client, _ bool, frame []byte, now int64) {
 	w := c.worker
 	room := c.part.Room

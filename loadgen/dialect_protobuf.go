@@ -80,6 +80,8 @@ func (d protobufDialect) publish(c *client, id uint32, p check.Payload) {
 	d.say(c, &protocol.Command{Id: id, Publish: &protocol.PublishRequest{Channel: c.part.Room.Name, Data: data}})
 }
 
+func (d protobufDialect) history(c *client, id uint32, p page) { d.say(c, p.command(c, id)) }
+
 func (d protobufDialect) refresh(c *client, now int64) {
 	d.say(c, &protocol.Command{Id: refreshID, Refresh: &protocol.RefreshRequest{Token: string(c.worker.fleet.tokens.append(nil, c.number(), now))}})
 }

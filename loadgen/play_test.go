@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"net/http"
@@ -153,6 +154,76 @@ phases:
 			}
 			if c.code == "" && s.Anew != s.Members || c.code != "" && s.Closes[c.code] != s.Members {
 				t.Fatalf("%+v\n%s", s, stdout)
+			}
+		})
+	}
+}
+
+// TestLoad: members of a server that has lost messages on their way, and says so, read
+// them from the history; what is not there either is lost.
+func TestLoad(t *testing.T) {
+	const text = `
+name: reset
+connections: 9
+rooms: 1
+reconnect: {min: 20ms, max: 50ms}
+expect: {unrecovered: true}
+phases:
+  - {for: 3s, rate: 40}
+`
+	const from, to = 20, 30 // lost on their way
+	for _, c := range []struct {
+		name  string
+		wrong wrong
+		again bool // it says so twice
+		loads uint64
+		fault string
+	}{
+		{"exact", wrong{}, false, 99, ""},
+		{"one is not in the history", wrong{forgets: func(n int) bool { return n == 25 }}, false, 90, "9 deliveries lost"},
+		{"it is, after a while", wrong{forgets: func(n int) bool { return n == 25 },
+			also: func(_ *chat, r *chatRoom, n int) {
+				if n == 45 {
+					at, _ := slices.BinarySearchFunc(r.recent, r.forgotten[0].Offset, func(m schema.Message, o uint64) int { return cmp.Compare(m.Offset, o) })
+					r.recent = slices.Insert(r.recent, at, r.forgotten[0])
+				}
+			}}, true, 99, ""},
+		{"another message stands there", wrong{store: func(n int, m schema.Message) []schema.Message {
+			if n == 25 {
+				m.Data = []byte(`{"text":"hi"}`)
+			}
+			return just(m)
+		}}, false, 90, "9 unexpected messages"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			w := c.wrong
+			w.unrecoverable = true
+			w.deliver = func(n, _ int, m schema.Message) []schema.Message {
+				if n >= from && n <= to {
+					return nil
+				}
+				return just(m)
+			}
+			w.also = func(s *chat, r *chatRoom, n int) {
+				if c.wrong.also != nil {
+					c.wrong.also(s, r, n)
+				}
+				if n == to || c.again && n == 50 {
+					for _, m := range slices.Clone(r.members) {
+						m.unsubscribe(2500)
+					}
+				}
+			}
+			url, _ := startChat(t, w, false)
+			code, r, stdout, _ := loadgen(t, t.Context(), "play", scenarioFile(t, text), "--url", url, "--loops", "2",
+				"--set", "drain=3s")
+			faults := strings.Join(r.Faults, ", ")
+			if (code == exitFaults) != (c.fault != "") || !strings.Contains(faults, c.fault) {
+				t.Fatalf("exit code %d, want the fault %q\n%s", code, c.fault, stdout)
+			}
+			if r.Check.Loaded < c.loads || r.Check.Unrecovered < 9 || r.Connections.Page.Count < 9 {
+				t.Fatalf("%d loaded, want %d; %d pages\n%s", r.Check.Loaded, c.loads, r.Connections.Page.Count, stdout)
 			}
 		})
 	}

@@ -9,11 +9,16 @@ func (c *client) publish(n uint32, at, now int64) bool {
 		return false
 	}
 	w := c.worker
-	c.lastID = max(c.lastID+1, firstID)
-	c.pending = append(c.pending, inflight{c.lastID, n, at, now})
+	c.pending = append(c.pending, inflight{c.nextID(), n, at, now})
 	c.part.Room.Sent(n)
 	w.fleet.dialect.publish(c, c.lastID, check.Payload{Publisher: c.number(), N: n, At: at, Lag: now - at})
 	return true
+}
+
+// nextID is the id of its next command but for those that have one of their own.
+func (c *client) nextID() uint32 {
+	c.lastID = max(c.lastID+1, firstID)
+	return c.lastID
 }
 
 // acked is a publish's success.

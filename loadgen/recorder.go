@@ -32,6 +32,7 @@ type recorder struct {
 	recovery           report.Latency // the same of members that came back and recovered
 	away               report.Latency // from the end of a membership to its return
 	refresh            report.Latency // of tokens on a living connection
+	page               report.Latency // of histories, while clients talk
 	recent             report.Latency // deliveries since a scenario last asked
 	lag                report.Latency // how late the loop's turns were
 	lifeLag            report.Latency // the same before the last phase
@@ -40,7 +41,7 @@ type recorder struct {
 // all are the latencies but for recent, which is one scenario's own, and those
 // of messages.
 func (r *recorder) all() []report.Latency {
-	return []report.Latency{r.tcp, r.handshake, r.connect, r.subscribe, r.recovery, r.away, r.refresh, r.lag, r.lifeLag}
+	return []report.Latency{r.tcp, r.handshake, r.connect, r.subscribe, r.recovery, r.away, r.refresh, r.page, r.lag, r.lifeLag}
 }
 
 func newRecorder() *recorder {
@@ -48,7 +49,7 @@ func newRecorder() *recorder {
 		errors: map[uint32]uint64{}, closes: map[uint32]uint64{}, unsubs: map[uint32]uint64{},
 		stalled: struck{Closes: map[uint32]uint64{}}, silenced: struck{Closes: map[uint32]uint64{}},
 		tcp: report.NewLatency(), handshake: report.NewLatency(), connect: report.NewLatency(), subscribe: report.NewLatency(),
-		recovery: report.NewLatency(), away: report.NewLatency(), refresh: report.NewLatency(),
+		recovery: report.NewLatency(), away: report.NewLatency(), refresh: report.NewLatency(), page: report.NewLatency(),
 		now: report.NewTimes(0), before: report.NewTimes(math.MaxInt64), spare: report.NewTimes(0),
 		recent: report.NewLatency(), lag: report.NewLatency(), lifeLag: report.NewLatency(),
 	}
@@ -136,7 +137,7 @@ func (r *recorder) delivered(p *check.Payload, now int64, away, last bool) {
 func measured(rec *recorder, t *report.Times) (all []report.Series) {
 	for _, s := range []report.Series{
 		{Name: "tcp", Latency: rec.tcp}, {Name: "handshake", Latency: rec.handshake}, {Name: "connect", Latency: rec.connect}, {Name: "subscribe", Latency: rec.subscribe},
-		{Name: "recovery", Latency: rec.recovery}, {Name: "away", Latency: rec.away}, {Name: "refresh", Latency: rec.refresh},
+		{Name: "recovery", Latency: rec.recovery}, {Name: "away", Latency: rec.away}, {Name: "refresh", Latency: rec.refresh}, {Name: "history page", Latency: rec.page},
 		{Name: "ack", Latency: t.Ack}, {Name: "ack service", Latency: t.AckService}, {Name: "delivery", Latency: t.Delivery}, {Name: "delivery service", Latency: t.DeliveryService},
 		{Name: "last member", Latency: t.Last}, {Name: "recovered", Latency: t.Recovered}, {Name: "send error", Latency: t.SendError}, {Name: "tool lag", Latency: rec.lag},
 	} {

@@ -54,6 +54,8 @@ type chatRoom struct {
 	last    uint64
 	n       int
 	recent  []schema.Message
+
+	forgotten []schema.Message // by wrong.forgets
 }
 
 type chatClient struct {
@@ -214,6 +216,8 @@ func (c *chatClient) publish(cmd *protocol.Command) {
 		r.last = max(r.last, m.Offset)
 		if s.wrong.forgets == nil || !s.wrong.forgets(n) {
 			r.recent = append(r.recent, m)
+		} else {
+			r.forgotten = append(r.forgotten, m)
 		}
 		for i, to := range r.members {
 			send := []schema.Message{m}

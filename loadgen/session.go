@@ -132,7 +132,7 @@ func (s *session) finish(setup func(*report.Report)) error {
 	c.Retried, c.Rejoined, c.Unrecovered = rec.Retried, rec.Rejoined, rec.Unrecovered
 	c.TCP, c.Handshake = rec.tcp.Quantiles(), rec.handshake.Quantiles()
 	c.Connect, c.Subscribe = rec.connect.Quantiles(), rec.subscribe.Quantiles()
-	c.Refresh = rec.refresh.Quantiles()
+	c.Refresh, c.Page = rec.refresh.Quantiles(), rec.page.Quantiles()
 	c.Recovery, c.Away = rec.recovery.Quantiles(), rec.away.Quantiles()
 	c.Errors, c.Closes, c.Unsubs = report.NewCodes(rec.errors), report.NewCodes(rec.closes), report.NewCodes(rec.unsubs)
 	c.Stalled, c.Silenced = rec.stalled.report(), rec.silenced.report()

@@ -34,7 +34,8 @@ type verdict struct {
 	}
 	Check struct {
 		Sent, Acked, Refused, Cut, Unsent, Unanswered int
-		Delivered, Lost, Duplicated, Reordered        int
+		Delivered, Loaded                             int
+		Lost, Duplicated, Reordered                   int
 		Unexpected, Gone, Away                        int
 	}
 	History, Rows kept

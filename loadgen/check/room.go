@@ -238,6 +238,20 @@ func (p *Part) Observe(r *Reader, e Entry) (v Verdict, last bool) {
 	return v, v == InOrder && by == p.Live && p.Room.complete(e.Offset)
 }
 
+// Load takes a message that a member has read from the history. It may stand there
+// although the member has it, and behind what came live. got says that it had not.
+func (p *Part) Load(r *Reader, e Entry) (v Verdict, got bool) {
+	v, by := p.seq.observe(r, e)
+	got = v == InOrder || v == Reordered
+	switch {
+	case by == 1:
+		v = p.first(e)
+	case v == Reordered || v == Duplicated:
+		v = InOrder
+	}
+	return v, got
+}
+
 // first passes a message on that is new to the part.
 func (p *Part) first(e Entry) Verdict {
 	// That it is late for the part was some member's fault, and counted there.

@@ -21,6 +21,7 @@ type Counts struct {
 	Late    uint64 `json:"late"`    // of the sent, those that left more than 10 ms after their time
 
 	Delivered  uint64 `json:"delivered"` // publications received
+	Loaded     uint64 `json:"loaded"`    // of these, read from the history by members that were told to begin anew
 	Duplicated uint64 `json:"duplicated"`
 	Reordered  uint64 `json:"reordered"`
 	Unexpected uint64 `json:"unexpected"`
@@ -42,6 +43,7 @@ func (c *Counts) Add(o *Counts) {
 	c.Unsent += o.Unsent
 	c.Late += o.Late
 	c.Delivered += o.Delivered
+	c.Loaded += o.Loaded
 	c.Duplicated += o.Duplicated
 	c.Reordered += o.Reordered
 	c.Unexpected += o.Unexpected

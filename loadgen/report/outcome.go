@@ -75,7 +75,7 @@ func (o *Outcome) requantile() {
 	}
 	c, m := &r.Connections, r.Messages
 	c.TCP, c.Handshake, c.Connect, c.Subscribe = of("tcp"), of("handshake"), of("connect"), of("subscribe")
-	c.Recovery, c.Away, c.Refresh = of("recovery"), of("away"), of("refresh")
+	c.Recovery, c.Away, c.Refresh, c.Page = of("recovery"), of("away"), of("refresh"), of("history page")
 	m.Ack, m.AckService, m.Delivery, m.DeliveryService = of("ack"), of("ack service"), of("delivery"), of("delivery service")
 	m.Last, m.Recovered, m.SendError = of("last member"), of("recovered"), of("send error")
 	r.Tool.Lag = of("tool lag")

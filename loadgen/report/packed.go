@@ -59,7 +59,7 @@ func unpackInto(l Latency, b []byte) error {
 func (r *Result) Unpack() (*Outcome, error) {
 	o := &Outcome{Report: r.Report}
 	// In a fixed order, so that reports are alike.
-	for _, name := range []string{"tcp", "handshake", "connect", "subscribe", "recovery", "away", "refresh", "ack", "ack service",
+	for _, name := range []string{"tcp", "handshake", "connect", "subscribe", "recovery", "away", "refresh", "history page", "ack", "ack service",
 		"delivery", "delivery service", "last member", "recovered", "send error", "tool lag"} {
 		if b := r.Series[name]; b != nil {
 			s := Series{name, NewLatency()}

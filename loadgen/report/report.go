@@ -58,7 +58,8 @@ type connections struct {
 	Subscribe Quantiles `json:"subscribe"`
 	Recovery  Quantiles `json:"recovery"`
 	Away      Quantiles `json:"away"`
-	Refresh   Quantiles `json:"refresh"` // of tokens
+	Refresh   Quantiles `json:"refresh"`      // of tokens
+	Page      Quantiles `json:"history_page"` // read by members while the scenario goes on
 	Errors    Codes     `json:"errors"`
 	Closes    Codes     `json:"closes"`
 	Unsubs    Codes     `json:"unsubscribed"`

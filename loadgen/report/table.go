@@ -134,6 +134,7 @@ func (t Table) latencies(r *Report) {
 	line("recovery", r.Connections.Recovery)
 	line("away", r.Connections.Away)
 	line("token refresh", r.Connections.Refresh)
+	line("history page", r.Connections.Page)
 	if m := r.Messages; m != nil {
 		line("publish ack", m.Ack)
 		line("  from actual send", m.AckService)
@@ -144,7 +145,7 @@ func (t Table) latencies(r *Report) {
 		line("own timing error", m.SendError)
 	}
 	if r.History != nil {
-		line("history page", r.History.Page)
+		line("history page, at the end", r.History.Page)
 	}
 	fmt.Fprintln(t)
 	_ = t.Flush() // the last Flush has the error
@@ -177,7 +178,7 @@ func (t Table) check(c *Check) {
 		how = fmt.Sprintf("order checked on 1 connection in %d, numbers on all", c.Sample)
 	}
 	t.Row("check", fmt.Sprintf("%d deliveries: lost %d, duplicated %d, reordered %d, unexpected %d",
-		c.Delivered, c.Lost, c.Duplicated, c.Reordered, c.Unexpected), "("+how+")", some(uint64(c.Shared), "rooms over several workers"))
+		c.Delivered, c.Lost, c.Duplicated, c.Reordered, c.Unexpected), some(c.Loaded, "of them loaded from the history"), "("+how+")", some(uint64(c.Shared), "rooms over several workers"))
 }
 
 func (t Table) server(s *Server) {
