@@ -17,6 +17,7 @@ type chore struct {
 	session uint16 // of the client, for what is meant for one connection alone
 	until   int64  // when a spell ends, clock ns
 	conn    *netpoll.Conn
+	load    *load
 }
 
 type choreKind uint8
@@ -73,8 +74,8 @@ func (w *worker) do(x chore, now int64) {
 	case x.what == silences || x.what == stalls:
 		w.fall(c, x.what, x.until)
 	case x.what == loads:
-		if l := w.loads[c]; l != nil {
-			c.askOn(l, now)
+		if w.loads[c] == x.load {
+			c.askOn(x.load, now)
 		}
 	case x.what == refreshes:
 		c.refresh(now)

@@ -126,7 +126,8 @@ func (c *client) unsubscribed(code uint32, now int64) {
 	if code < resubscribes || !w.fleet.comeback.on() || c.state != joined {
 		return
 	}
-	w.rec.Closed++ // as a member
+	delete(w.loads, c) // it was in vain
+	w.rec.Closed++     // as a member
 	c.state, c.began, c.cut = joining, now, now
 	if !c.deaf() {
 		c.part.Live--
@@ -139,8 +140,7 @@ func (c *client) replied(r *protocol.Reply, now int64) {
 	if r.Error != nil {
 		rec.errors[r.Error.Code]++
 	}
-	if l := c.loading(r.Id); l != nil {
-		c.loaded(l, r, now)
+	if len(c.worker.questions) > 0 && c.paged(r, now) {
 		return
 	}
 	switch {
@@ -299,6 +299,7 @@ func (c *client) lost(code uint16) {
 	was, deaf := c.state, c.deaf()
 	c.conn, c.state, c.spell = nil, ended, dials
 	delete(w.loads, c)
+	c.forgetQuestions()
 	if w.over {
 		return
 	}

@@ -7,7 +7,8 @@
 // of a run, dealt to workers, one per event loop; a client is one user, over as
 // many connections as it takes, and a dialect how it speaks; a room checks that
 // its members saw one sequence; a spell is a time in which a connection is not
-// read; a recorder counts and times, and is a worker's own; a report is what is
+// read, a load what a member reads from the history when it was told to begin
+// anew; a recorder counts and times, and is a worker's own; a report is what is
 // left at the end. The commands (play, run, density, hostile, find-max) drive a
 // fleet and write a report. A coordinator deals a scenario in portions to a crew
 // of worker processes, of which each does the same with its own; a proof is what

@@ -15,8 +15,6 @@ import (
 type load struct {
 	until uint64 // where the new subscription began
 	at    uint64 // how far the history was read
-	id    uint32 // of the command under way
-	asked int64  // when, clock ns
 	tries int    // pages asked for
 	held  []held // in the order in which it came
 }
@@ -59,31 +57,23 @@ func (c *client) reload(until uint64, now int64) {
 // askOn asks for the next page.
 func (c *client) askOn(l *load, now int64) {
 	l.tries++
-	l.id = c.nextID()
-	l.asked = now
-	c.worker.fleet.dialect.history(c, l.id, page{since: l.at, limit: historyPage})
-}
-
-// loading is the load that a reply belongs to; nil: to none.
-func (c *client) loading(id uint32) *load {
-	if l := c.worker.loads[c]; l != nil && l.id == id {
-		return l
-	}
-	return nil
+	c.ask(page{since: l.at, limit: historyPage, due: now, load: l})
 }
 
 // loaded takes a page.
 func (c *client) loaded(l *load, r *protocol.Reply, now int64) {
 	w := c.worker
+	if w.loads[c] != l {
+		return // it has begun anew since
+	}
 	if r.History == nil {
 		if l.tries < maxPages/10 { // it may be a matter of time
-			w.plan(chore{at: now + int64(loadWait), client: c, what: loads, session: c.session})
+			w.plan(chore{at: now + int64(loadWait), client: c, what: loads, session: c.session, load: l})
 			return
 		}
 		c.finishLoad(l, now)
 		return
 	}
-	w.rec.page.Record(now - l.asked)
 	before := l.at
 	for _, p := range r.History.Publications {
 		if p.Offset > l.until {

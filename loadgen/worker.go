@@ -23,12 +23,13 @@ type worker struct {
 	chores  chores
 	spells  map[*netpoll.Conn]*spell
 
-	loads    map[*client]*load
-	restarts map[*client]restart // their last
-	chance   *rand.Rand
-	opening  task // connections to open
-	talking  task // messages to publish
-	over     bool // what still happens is not counted
+	loads     map[*client]*load
+	restarts  map[*client]restart // their last
+	questions map[question]page   // without an answer
+	chance    *rand.Rand
+	opening   task // connections to open
+	talking   task // messages to publish
+	over      bool // what still happens is not counted
 
 	// atomic
 	beat atomic.Int64 // the first beat since the last turn, clock ns; 0: none
@@ -59,7 +60,7 @@ func (t *task) next(now int64) (k int64, ok bool) {
 
 func newWorker(f *fleet, loop *netpoll.Loop, seed uint64) *worker {
 	return &worker{fleet: f, loop: loop, index: loop.Index(), rec: newRecorder(), parts: map[int]*part{}, spells: map[*netpoll.Conn]*spell{},
-		loads: map[*client]*load{}, restarts: map[*client]restart{},
+		loads: map[*client]*load{}, restarts: map[*client]restart{}, questions: map[question]page{},
 		chance: rand.New(rand.NewPCG(seed, uint64(loop.Index())))} //nolint:gosec // not a secret, and to be had again
 }
 
