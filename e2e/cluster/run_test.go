@@ -16,7 +16,7 @@ func TestRun(t *testing.T) { quietRun(t, startCluster(t)) }
 func TestDirectRun(t *testing.T) { quietRun(t, startDirect(t)) }
 
 func quietRun(t *testing.T, c *cluster) {
-	l := startLoad(t, c, 600, "--rooms=100", "--rate=500", "--warmup=2s", "--duration=15s", "--drain=1m", "--no-reconnect")
+	l := startLoad(t, c, 600, "--rooms=100", "--rate=1000", "--warmup=2s", "--duration=15s", "--drain=1m", "--no-reconnect")
 	for i, n := range c.nodes {
 		if got := n.metric("hubbub_connections"); got < 100 {
 			t.Errorf("node %d has %v of 600 connections", i+1, got)
@@ -27,8 +27,8 @@ func quietRun(t *testing.T, c *cluster) {
 	for _, f := range v.Faults {
 		t.Error(f)
 	}
-	if v.Check.Acked != 8500 || v.Rows.Messages != v.Check.Acked {
-		t.Errorf("of 8500 messages %d were acknowledged, and the database has %d", v.Check.Acked, v.Rows.Messages)
+	if v.Check.Acked != 17_000 || v.Rows.Messages != v.Check.Acked {
+		t.Errorf("of 17000 messages %d were acknowledged, and the database has %d", v.Check.Acked, v.Rows.Messages)
 	}
 }
 
@@ -92,7 +92,7 @@ func TestDirectFaults(t *testing.T) {
 func faultyRun(t *testing.T, c *cluster, faults ...fault) verdict {
 	t.Helper()
 	// A part is mended in less time than all took to start, also where that is long.
-	const before, rate = 4, 500
+	const before, rate = 4, 1000
 	apart := max(8, int(c.took.Seconds())) // seconds
 	seconds := before + apart*len(faults) + 8
 	l := startLoad(t, c, 600, "--rooms=100", fmt.Sprintf("--rate=%d", rate), "--warmup=0s", fmt.Sprintf("--duration=%ds", seconds), "--drain=2m",
