@@ -16,7 +16,6 @@ import (
 	"strings"
 	"sync"
 	"syscall"
-	"time"
 
 	"github.com/hubbub-chat/hubbub/loadgen/check"
 	"github.com/hubbub-chat/hubbub/loadgen/report"
@@ -64,6 +63,8 @@ type coordinator struct {
 	client   http.Client
 	clock    clock
 	books    books
+	pulse    pulse
+	progress *progress
 	faults   []string // of the phases' commands
 }
 
@@ -113,6 +114,15 @@ func playWithCrew(env environment, t *target, crew *crewFlags, w *witnesses, sc 
 	}
 	if err != nil {
 		return err
+	}
+	c.pulse.latest = make([]report.Snapshot, len(c.portions))
+	c.progress = newProgress(env.stderr, c.clock.unix, c.pulse.recent, c.server)
+	if t.Prometheus != "" {
+		x, err := startExporter(t.Prometheus, c.progress)
+		if err != nil {
+			return usageError(fmt.Sprintf("--prometheus: %v", err))
+		}
+		defer x.stop()
 	}
 	outcomes, usages, err := c.play(ctx)
 	if err != nil {
@@ -189,16 +199,11 @@ func (c *coordinator) play(ctx context.Context) ([]*report.Outcome, *usages, err
 			}
 		})
 	}
-	for range n {
-		select {
-		case <-together.arrived:
-		case <-ctx.Done():
-		}
-	}
+	c.await(ctx, together.arrived, n)
 	u.connected = c.server()
 	u.from = u.connected
 	if ctx.Err() == nil {
-		fmt.Fprintf(c.env.stderr, "%d workers are ready: %d connections\n", n, c.scenario.Connections) // a lost line changes nothing
+		c.progress.write(fmt.Sprintf("%d workers are ready: %d connections", n, c.scenario.Connections))
 		together.at = c.clock.now() + int64(c.lead())
 		close(together.begin)
 		over, done := make(chan struct{}), make(chan struct{})
@@ -211,6 +216,7 @@ func (c *coordinator) play(ctx context.Context) ([]*report.Outcome, *usages, err
 		<-done
 	}
 	wg.Wait()
+	c.progress.end()
 	if u.to.CPU == 0 {
 		u.to = c.server()
 	}
@@ -220,51 +226,6 @@ func (c *coordinator) play(ctx context.Context) ([]*report.Outcome, *usages, err
 		}
 	}
 	return outcomes, u, nil
-}
-
-// beside does, while the workers play, what is done once: the commands of the
-// phases, and looking at the server when what is measured begins and ends.
-func (c *coordinator) beside(at int64, u *usages, over <-chan struct{}) {
-	until := func(at int64) bool { // false: the workers have ended before
-		select {
-		case <-time.After(time.Duration(at - c.clock.now())):
-			return true
-		case <-over:
-			return false
-		}
-	}
-	if !until(at) {
-		return
-	}
-	round, measuring := 0, false
-	for i := range c.scenario.Phases {
-		ph := &c.scenario.Phases[i]
-		if ph.Measured() && !measuring {
-			measuring, u.from = true, c.server()
-		}
-		done := func() error { return nil }
-		if ph.Do != nil {
-			if len(ph.Do.Command) > 0 {
-				done = command(c.env, ph.Do.Command, round)
-			}
-			round++
-		}
-		at += int64(ph.For.Value)
-		more := until(at)
-		if err := done(); err != nil {
-			c.faults = append(c.faults, fmt.Sprintf("%s: %v", ph.Name, err))
-		}
-		if ph.Measured() {
-			u.to = c.server()
-		}
-		if !more {
-			break
-		}
-	}
-}
-
-func (c *coordinator) failed(i int, err error) error {
-	return fmt.Errorf("worker %d (%s): %w", i, c.workers[i], err)
 }
 
 // halt asks all workers to end, with the report so far.
@@ -327,6 +288,8 @@ func (c *coordinator) one(ctx context.Context, i int, together *rendezvous) (*re
 			}
 		case w.Room != nil:
 			err = c.books.take(w.Room, lines)
+		case w.Now != nil:
+			c.pulse.hear(i, w.Now)
 		case c.env.ctx.Err() != nil: // it was asked to stop before it had a job, perhaps
 			err = c.tell(ctx, i, "/stop", nil)
 		}

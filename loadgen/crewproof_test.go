@@ -1,6 +1,8 @@
 package main
 
 import (
+	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -76,5 +78,33 @@ func TestCrewRows(t *testing.T) {
 	code, r, stdout, stderr := loadgen(t, t.Context(), "play", scenarioFile(t, twoRooms), "--url", h.url, "--workers", "3", "--mysql", dsn)
 	if code != exitOK || r.Check.Shared != 1 || r.Check.Acked < 100 || r.Rows.Acked != r.Check.Acked || r.Rows.Missing != 0 || r.History.Acked != r.Check.Acked {
 		t.Fatalf("exit code %d, rows %+v, history %+v\n%s%s", code, r.Rows, r.History, stdout, stderr)
+	}
+}
+
+// TestCrewTells: while a crew plays, its coordinator says how far all are, as
+// lines and to Prometheus.
+func TestCrewTells(t *testing.T) {
+	addr := freeAddr(t)
+	scraped := make(chan string, 1)
+	url, _ := startChat(t, wrong{also: atMessage(1200, func(*chat) {
+		go func() { // ends by itself
+			defer http.DefaultClient.CloseIdleConnections()
+			resp, err := http.Get("http://" + addr + "/metrics")
+			if err != nil {
+				scraped <- err.Error()
+				return
+			}
+			defer resp.Body.Close() //nolint:errcheck // read to its end
+			b, _ := io.ReadAll(resp.Body)
+			scraped <- string(b)
+		}()
+	})}, false)
+	code, r, stdout, stderr := loadgen(t, t.Context(), "play", scenarioFile(t, oneRoom), "--url", url, "--workers", "2", "--set", "phases.1.for=4s",
+		"--set", "drain=20s", "--prometheus", addr)
+	if code != exitOK || r.Check.Shared != 1 || !strings.Contains(stderr, "measure  9 connections") || !strings.Contains(stderr, "delivered") {
+		t.Fatalf("exit code %d\n%s%s", code, stdout, stderr)
+	}
+	if text := <-scraped; !strings.Contains(text, "loadgen_connections 9\n") || strings.Contains(text, "loadgen_delivered_total 0\n") {
+		t.Errorf("prometheus: %s", text)
 	}
 }

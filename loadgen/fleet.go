@@ -322,7 +322,7 @@ func (f *fleet) watch(ctx context.Context, limit time.Duration, tell *progress, 
 	deadline := time.Now().Add(limit)
 	for {
 		s := f.counts()
-		tell.now(f, &s)
+		tell.now(&s)
 		if done(&s) || !time.Now().Before(deadline) {
 			return s, nil
 		}

@@ -19,9 +19,12 @@ import (
 type progress struct {
 	out      io.Writer
 	terminal bool
+	zero     int64                   // when the run began, clock ns
+	recent   func() report.Quantiles // of deliveries since it was last asked
 	server   func() report.Usage
-	total    time.Duration // of the phases; 0: unknown
-	began    int64         // of the phases, clock ns
+	pass     func(*report.Snapshot) // is told, too; nil: nobody
+	total    time.Duration          // of the phases; 0: unknown
+	began    int64                  // of the phases, clock ns
 	phase    string
 
 	last     report.Snapshot
@@ -31,8 +34,8 @@ type progress struct {
 	latest atomic.Pointer[report.Snapshot] // for who asks from another goroutine
 }
 
-func newProgress(out io.Writer, server func() report.Usage) *progress {
-	p := &progress{out: out, server: server}
+func newProgress(out io.Writer, zero int64, recent func() report.Quantiles, server func() report.Usage) *progress {
+	p := &progress{out: out, zero: zero, recent: recent, server: server}
 	if f, ok := out.(*os.File); ok {
 		_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
 		p.terminal = err == nil
@@ -41,23 +44,26 @@ func newProgress(out io.Writer, server func() report.Usage) *progress {
 }
 
 // now is called often and does something when a second has passed.
-func (p *progress) now(f *fleet, s *report.Snapshot) {
+func (p *progress) now(s *report.Snapshot) {
 	if p == nil || s.At-p.last.At < int64(time.Second) {
 		return
 	}
 	s.Own, s.Server = ownUsage(), p.server()
 	if p.last.At > 0 {
-		s.Recent = f.recent()
-		point := report.NewSecond(&p.last, s, f.clock.unix)
+		s.Recent = p.recent()
+		point := report.NewSecond(&p.last, s, p.zero)
 		point.Phase = p.phase
 		if len(p.timeline) < report.MaxSeconds {
 			p.timeline = append(p.timeline, point)
 		}
-		p.write(p.line(f, s))
+		p.write(p.line(s))
 	}
 	p.last = *s
 	latest := *s
 	p.latest.Store(&latest)
+	if p.pass != nil {
+		p.pass(&latest)
+	}
 }
 
 // write shows a line; one that is lost changes nothing.
@@ -90,10 +96,10 @@ func (p *progress) bar(now int64) string {
 	return fmt.Sprintf("[%s%s] %s  ", strings.Repeat("#", full), strings.Repeat(".", cells-full), p.phase)
 }
 
-func (p *progress) line(f *fleet, s *report.Snapshot) string {
+func (p *progress) line(s *report.Snapshot) string {
 	seconds := float64(s.At-p.last.At) / 1e9
 	per := func(now, then uint64) float64 { return float64(now-then) / seconds }
-	line := fmt.Sprintf("%4.0fs  %s%d connections", float64(s.At-f.clock.unix)/1e9, p.bar(s.At), s.Open())
+	line := fmt.Sprintf("%4.0fs  %s%d connections", float64(s.At-p.zero)/1e9, p.bar(s.At), s.Open())
 	if s.Settled() > p.last.Settled() {
 		line += fmt.Sprintf("  +%.0f/s", per(s.Joined, p.last.Joined))
 	}

@@ -33,7 +33,8 @@ func TestMain(m *testing.M) {
 // loadgen runs a command line in this process.
 func loadgen(t testing.TB, ctx context.Context, args ...string) (code int, r report.Report, stdout, stderr string) {
 	t.Helper()
-	var out, errs bytes.Buffer
+	var out bytes.Buffer
+	var errs said
 	file := filepath.Join(t.TempDir(), "report.json")
 	code = execute(environment{ctx: ctx, stdout: &out, stderr: &errs}, append(args, "--json", file))
 	if b, err := os.ReadFile(file); err == nil {
@@ -42,6 +43,25 @@ func loadgen(t testing.TB, ctx context.Context, args ...string) (code int, r rep
 		}
 	}
 	return code, r, out.String(), errs.String()
+}
+
+// said is what is written to stderr: by a run, and by the programs that it
+// starts.
+type said struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *said) Write(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(b)
+}
+
+func (s *said) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
 }
 
 // shortRun is a run of 120 messages to 9 members of one room.

@@ -36,7 +36,6 @@ func newSession(env environment, t *target, scenario string, setup any, l layout
 		set(&cfg)
 	}
 	s := &session{env: env, target: t, own: ownUsage()}
-	s.tell = newProgress(env.stderr, s.server)
 	if t.ServerPid > 0 {
 		if s.began, err = processUsage(t.ServerPid); err != nil {
 			return nil, usageError(fmt.Sprintf("--server-pid: %v", err))
@@ -44,6 +43,10 @@ func newSession(env environment, t *target, scenario string, setup any, l layout
 	}
 	if s.fleet, err = newFleet(cfg); err != nil {
 		return nil, err
+	}
+	s.tell = newProgress(env.stderr, s.fleet.clock.unix, s.fleet.recent, s.server)
+	if env.shift != nil {
+		s.tell.pass = env.shift.pass
 	}
 	if t.Prometheus != "" {
 		if s.exporter, err = startExporter(t.Prometheus, s.tell); err != nil {

@@ -36,6 +36,9 @@ func (s *shift) ready(ctx context.Context) (at int64, err error) {
 	}
 }
 
+// pass tells how far this worker is.
+func (s *shift) pass(now *report.Snapshot) { s.say(word{Now: now}) }
+
 // settle waits until the members of shared rooms have what the others have,
 // too. What this worker's own clients said has been answered by then; so when
 // all have come here, there is nothing that somebody does not know of.

@@ -9,7 +9,7 @@ import (
 
 // The control channel between a coordinator and its workers is HTTP. The
 // coordinator posts a job to /play and reads the answer, a line of JSON each:
-// that the connections are there; where rooms are shared, that everything the
+// how far it is, once a second; that the connections are there; where rooms are shared, that everything the
 // worker knows of has arrived; what it knows of rooms; and the result. Between
 // these it tells when to begin (POST /begin), and what the others know of
 // (POST /settle). A coordinator that goes away ends its job, for it takes the
@@ -35,11 +35,12 @@ type job struct {
 // word is one line of a worker's answer: one of its fields. The first has none:
 // the job is taken, and can be stopped.
 type word struct {
-	Ready  bool            `json:"ready,omitempty"`
-	Quiet  map[int]reached `json:"quiet,omitempty"` // by number of the room
-	Room   *account        `json:"room,omitempty"`
-	Error  string          `json:"error,omitempty"`
-	Result *report.Result  `json:"result,omitempty"`
+	Ready  bool             `json:"ready,omitempty"`
+	Now    *report.Snapshot `json:"now,omitempty"`   // once a second
+	Quiet  map[int]reached  `json:"quiet,omitempty"` // by number of the room
+	Room   *account         `json:"room,omitempty"`
+	Error  string           `json:"error,omitempty"`
+	Result *report.Result   `json:"result,omitempty"`
 }
 
 // reached is how much was seen of a shared room.
