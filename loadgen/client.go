@@ -232,6 +232,7 @@ func (c *client) publication(channel, data []byte, offset uint64, now int64) {
 	}
 	c.offset = max(c.offset, offset)
 	v, last := c.part.Observe(&c.reader, check.Entry{Offset: offset, ID: p.ID()})
+	c.part.trail.See(check.Entry{Offset: offset, ID: p.ID()})
 	if v == check.InOrder && p.Publisher == c.number() {
 		v = c.own.see(p.N)
 	}

@@ -167,6 +167,7 @@ func weightOf(rooms []dealt) (sum int) {
 func partly(sc *scenario.Scenario, members int, ofRate float64) *scenario.Scenario {
 	mine := *sc
 	mine.Connections = members
+	mine.HistoryRate *= float64(members) / float64(sc.Connections)
 	mine.ConnectRate = max(1, sc.ConnectRate*float64(members)/float64(sc.Connections))
 	mine.Rooms = scenario.Rooms{}
 	mine.Expect.P99, mine.Expect.AckP99 = scenario.Duration{}, scenario.Duration{}

@@ -34,6 +34,7 @@ type fleetConfig struct {
 	comeback  backoff // of connections that ended; zero: they stay away
 	tokens    *tokens // nil: clients are guests
 	keepAcked bool    // what was acknowledged is wanted at the end
+	page      int     // messages of a history page; 0: none are asked for
 	job       *job    // of a worker; nil: it plays alone
 }
 
@@ -54,6 +55,8 @@ type fleet struct {
 	endpoints []endpoint
 	dials     []netpoll.Dial // to the endpoints, in their order
 	comeback  backoff
+	pageLimit int32 // of the pages that members ask for
+	trail     int   // messages of a room that these are compared with
 	sources   sources
 	rooms     []check.Room
 	engine    *netpoll.Engine
@@ -91,6 +94,9 @@ func newFleet(cfg fleetConfig) (*fleet, error) {
 
 		endpoints: cfg.endpoints,
 		comeback:  cfg.comeback,
+	}
+	if cfg.page > 0 {
+		f.pageLimit, f.trail = int32(cfg.page), 4*cfg.page+1000
 	}
 	for _, e := range cfg.endpoints {
 		f.dials = append(f.dials, netpoll.Dial{Addr: e.addr, URI: e.uri, Subprotocol: cfg.dialect.subprotocol()})
@@ -178,6 +184,12 @@ func (f *fleet) talk(p *plan) {
 	f.ask(func(w *worker) { w.talking = task{plan: p} })
 }
 
+// scroll begins to follow a plan of history pages; nil ends it.
+func (f *fleet) scroll(p *plan) {
+	f.metronome.also.Store(p)
+	f.ask(func(w *worker) { w.scrolling = task{plan: p} })
+}
+
 // phase begins a new one: what is due from since on is timed apart. It returns
 // the times of the phase before the last, of which nothing is waited for any
 // more.
@@ -210,7 +222,7 @@ func (f *fleet) finish(ctx context.Context, limit time.Duration, tell *progress)
 	_, _ = f.watch(ctx, limit, tell, func(*report.Snapshot) bool { // what is not sent by then, the plan is without
 		var behind atomic.Bool
 		f.ask(func(w *worker) {
-			if w.talking.due(end) {
+			if w.talking.due(end) || w.scrolling.due(end) {
 				behind.Store(true)
 			}
 		})
@@ -284,13 +296,14 @@ func (f *fleet) away() (n uint64) {
 	return n
 }
 
-// spellbound is the number of connections that are in a spell, or were a moment ago.
-func (f *fleet) spellbound() (n int) {
+// unsettled is the number of connections that are in a spell, or were a moment ago, and of
+// pages that were asked for.
+func (f *fleet) unsettled() (n int) {
 	var mu sync.Mutex
 	f.ask(func(w *worker) {
 		mu.Lock()
 		defer mu.Unlock()
-		n += len(w.spells)
+		n += len(w.spells) + len(w.questions)
 	})
 	return n
 }
@@ -310,7 +323,7 @@ func (f *fleet) settle(ctx context.Context, limit time.Duration, tell *progress)
 			return false
 		}
 		missing, _ := f.missing()
-		return missing == 0 && f.spellbound() == 0
+		return missing == 0 && f.unsettled() == 0
 	})
 }
 

@@ -103,6 +103,7 @@ func (c *client) found(l *load, offset uint64, data []byte, now int64) {
 	}
 	v, got := c.part.Load(&c.reader, check.Entry{Offset: offset, ID: p.ID()})
 	rec.Fault(v)
+	c.part.trail.See(check.Entry{Offset: offset, ID: p.ID()})
 	if got {
 		rec.Loaded++
 		rec.Delivered++

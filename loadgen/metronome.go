@@ -25,6 +25,7 @@ type metronome struct {
 
 	// atomic
 	plan atomic.Pointer[plan] // what the loops are following; nil: nothing
+	also atomic.Pointer[plan] // beside it
 	stop atomic.Bool
 }
 
@@ -34,7 +35,7 @@ func (m *metronome) run() {
 	defer runtime.UnlockOSThread()
 	for !m.stop.Load() {
 		now := m.clock.now()
-		next := max(m.plan.Load().nextDue(now, longestBeat), now+int64(shortestBeat))
+		next := max(min(m.plan.Load().nextDue(now, longestBeat), m.also.Load().nextDue(now, longestBeat)), now+int64(shortestBeat))
 		for left := next - now; left > 0; left = next - m.clock.now() {
 			ts := syscall.NsecToTimespec(left)
 			_ = syscall.Nanosleep(&ts, nil) // EINTR: the loop looks again

@@ -10,7 +10,8 @@ import (
 // they have in common.
 type part struct {
 	check.Part
-	epoch string // the last that a member was told
+	epoch string      // the last that a member was told
+	trail check.Trail // what pages of the history are compared with
 }
 
 // sameEpoch is the epoch as members share it: there are few, and many members.

@@ -112,6 +112,12 @@ func (p *plan) nextDue(now int64, idle time.Duration) int64 {
 	return now + int64(idle)
 }
 
+// scroller is who asks for page k. Those that follow one another are far apart, and
+// everybody is asked before anybody is again, or nearly.
+func (p *plan) scroller(k int64) int {
+	return int(uint64(k) * 2654435761 % uint64(p.conns)) // a prime
+}
+
 // speaker is who publishes message k, and its number in its room, which no
 // other has. Rooms take turns, by their weights where they have some, and in a
 // room its talkers do.

@@ -72,6 +72,9 @@ func play(env environment, t *target, w *witnesses, sc *scenario.Scenario, setup
 	}
 	p.session, err = newSession(env, t, sc.Name, setup, l, check.Sizes{Least: sc.Payload.Least, Most: sc.Payload.Most}, func(cfg *fleetConfig) {
 		cfg.keepAcked, cfg.tokens = w.wanted(), tok
+		if sc.HistoryRate > 0 {
+			cfg.page = sc.HistoryPage
+		}
 		if env.shift != nil {
 			cfg.job, cfg.keepAcked = env.shift.job, env.shift.job.KeepAcked
 		}
@@ -116,7 +119,7 @@ func play(env environment, t *target, w *witnesses, sc *scenario.Scenario, setup
 
 // playable reports a scenario that wants what a server does not have.
 func playable(t *target, w *witnesses, sc *scenario.Scenario) error {
-	if t.Protocol == "plain" && (sc.Reconnect != nil || sc.Tokens != nil || sc.History || w.wanted()) {
+	if t.Protocol == "plain" && (sc.Reconnect != nil || sc.Tokens != nil || sc.History || sc.HistoryRate > 0 || w.wanted()) {
 		return usageError("a plain server knows neither recovery nor tokens nor history")
 	}
 	return nil
@@ -212,6 +215,9 @@ func (p *player) talk(at int64) {
 	}
 	if schedule.Count() > 0 {
 		f.talk(schedule)
+	}
+	if rate := p.sc.HistoryRate; rate > 0 {
+		f.scroll(&plan{Pacer: pace.Even(rate, int64(rate*p.sc.Total().Seconds())), start: p.start, layout: &f.layout})
 	}
 }
 

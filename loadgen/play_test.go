@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/centrifugal/protocol"
+
 	"github.com/hubbub-chat/hubbub/loadgen/report"
 	"github.com/hubbub-chat/hubbub/netpoll"
 	"github.com/hubbub-chat/hubbub/schema"
@@ -224,6 +226,53 @@ phases:
 			}
 			if r.Check.Loaded < c.loads || r.Check.Unrecovered < 9 || r.Connections.Page.Count < 9 {
 				t.Fatalf("%d loaded, want %d; %d pages\n%s", r.Check.Loaded, c.loads, r.Connections.Page.Count, stdout)
+			}
+		})
+	}
+}
+
+// TestScroll: pages of the history are read while clients talk, and a wrong one is found.
+func TestScroll(t *testing.T) {
+	type pubs = []*protocol.Publication
+	at := func(n int, do func(pubs) pubs) func(int, pubs) pubs {
+		return func(k int, p pubs) pubs {
+			if (k == n || k == n+1) && len(p) > 2 { // one backwards, one forwards
+				return do(p)
+			}
+			return p
+		}
+	}
+	for _, c := range []struct {
+		name  string
+		page  func(int, pubs) pubs
+		wrong uint64
+	}{
+		{"right", nil, 0},
+		{"one left out", at(60, func(p pubs) pubs { return slices.Delete(p, 1, 2) }), 2},
+		{"the first left out", at(60, func(p pubs) pubs { return p[1:] }), 2},
+		{"empty", at(60, func(pubs) pubs { return nil }), 2},
+		{"one twice", at(60, func(p pubs) pubs { return slices.Insert(p, 1, p[0]) }), 2},
+		{"in another order", at(60, func(p pubs) pubs { slices.Reverse(p); return p }), 2},
+		{"another text", at(60, func(p pubs) pubs { p[1].Data = p[2].Data; return p }), 2},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			url, _ := startChat(t, wrong{page: c.page}, false)
+			const text = `
+name: scroll
+connections: 9
+rooms: 1
+history_rate: 40
+history_page: 5
+phases:
+  - {for: 3s, rate: 40}
+`
+			code, r, stdout, _ := loadgen(t, t.Context(), "play", scenarioFile(t, text), "--url", url, "--loops", "2")
+			if (code == exitFaults) != (c.wrong > 0) || r.Check.PagesWrong != c.wrong {
+				t.Fatalf("exit code %d, want %d wrong pages\n%s", code, c.wrong, stdout)
+			}
+			if r.Check.Pages < 100 || r.Check.Pages+r.Check.PagesUnsent+r.Check.PagesCut != 120 || uint64(r.Connections.Page.Count) != r.Check.Pages {
+				t.Fatalf("%d pages, %+v\n%s", r.Check.Pages, r.Connections.Page, stdout)
 			}
 		})
 	}

@@ -22,6 +22,7 @@ type chat struct {
 	rooms  map[string]*chatRoom
 	enc    schema.Encoder
 	wrong  wrong
+	pages  int  // of histories
 	pongs  int  // empty commands that came
 	frames bool // several messages in a frame
 }
@@ -39,6 +40,8 @@ type wrong struct {
 	answer func(n int) *schema.Error
 	// recover may change what a recovering client is given.
 	recover func([]*protocol.Publication) []*protocol.Publication
+	// page may change the n-th page of a history, from 1.
+	page func(n int, list []*protocol.Publication) []*protocol.Publication
 	// forgets may keep a message out of the history.
 	forgets func(n int) bool
 	// unrecoverable refuses every recovery.
@@ -142,11 +145,20 @@ func (c *chatClient) history(cmd *protocol.Command) {
 	res := &protocol.HistoryResult{Publications: []*protocol.Publication{}, Epoch: "e"}
 	if r := c.chat.rooms[cmd.History.Channel]; r != nil {
 		res.Offset = r.last
-		for i := range r.recent {
-			if r.recent[i].Offset > cmd.History.Since.Offset && len(res.Publications) < 7 {
-				res.Publications = append(res.Publications, schema.Publication(&r.recent[i]))
+		list := slices.Clone(r.recent)
+		if cmd.History.Reverse {
+			slices.Reverse(list)
+		}
+		since := cmd.History.Since.Offset
+		for i := range list {
+			if o := list[i].Offset; (o > since != cmd.History.Reverse) && o != since && len(res.Publications) < min(7, int(cmd.History.Limit)) {
+				res.Publications = append(res.Publications, schema.Publication(&list[i]))
 			}
 		}
+	}
+	if f := c.chat.wrong.page; f != nil {
+		c.chat.pages++
+		res.Publications = f(c.chat.pages, res.Publications)
 	}
 	c.say(&protocol.Reply{Id: cmd.Id, History: res})
 }

@@ -112,6 +112,7 @@ func (s *session) drain(limit time.Duration) {
 	ctx := s.env.ctx
 	s.fleet.finish(ctx, limit, s.tell)
 	s.fleet.talk(nil)
+	s.fleet.scroll(nil)
 	if ctx.Err() != nil {
 		// Interrupted: what was sent is still worth waiting for a moment.
 		ctx, limit = context.WithoutCancel(ctx), min(limit, time.Second)

@@ -29,6 +29,7 @@ type worker struct {
 	chance    *rand.Rand
 	opening   task // connections to open
 	talking   task // messages to publish
+	scrolling task // pages of histories to ask for
 	over      bool // what still happens is not counted
 
 	// atomic
@@ -92,6 +93,15 @@ func (w *worker) turn() bool {
 		}
 	}
 	for ; did < maxPerTurn; did++ {
+		k, ok := w.scrolling.next(now)
+		if !ok {
+			break
+		}
+		if i := w.scrolling.plan.scroller(k); i%loops == w.index {
+			w.scroll(i, k, w.scrolling.plan.at(k))
+		}
+	}
+	for ; did < maxPerTurn; did++ {
 		x, ok := w.nextChore(now)
 		if !ok {
 			break
@@ -132,7 +142,7 @@ func (w *worker) open(i int) {
 	r := f.layout.room(i)
 	p := w.parts[r]
 	if p == nil {
-		p = &part{Part: check.Part{Room: &f.rooms[r]}}
+		p = &part{trail: check.Trail{Keep: f.trail}, Part: check.Part{Room: &f.rooms[r]}}
 		w.parts[r] = p
 	}
 	*c = client{worker: w, part: p, index: uint32(i), decodes: f.layout.decodes(i)}
@@ -190,6 +200,9 @@ func (w *worker) missing() (missing, surplus uint64) {
 func (w *worker) end() {
 	if w.over {
 		return
+	}
+	for q := range w.questions {
+		w.dropQuestion(q)
 	}
 	w.over = true
 	now := w.fleet.clock.now()

@@ -20,8 +20,15 @@ type Counts struct {
 	Unsent  uint64 `json:"unsent"`  // could not be sent: no connection, or its socket is full
 	Late    uint64 `json:"late"`    // of the sent, those that left more than 10 ms after their time
 
-	Delivered  uint64 `json:"delivered"` // publications received
-	Loaded     uint64 `json:"loaded"`    // of these, read from the history by members that were told to begin anew
+	Delivered uint64 `json:"delivered"` // publications received
+	Loaded    uint64 `json:"loaded"`    // of these, read from the history by members that were told to begin anew
+
+	Pages        uint64 `json:"history_pages"` // that members asked for and were given, not those of loads
+	PagesWrong   uint64 `json:"history_pages_wrong"`
+	PagesRefused uint64 `json:"history_pages_refused"`
+	PagesUnsent  uint64 `json:"history_pages_unsent"` // could not be asked for: no connection
+	PagesCut     uint64 `json:"history_pages_cut"`    // without an answer when their connection, or the run, ended
+
 	Duplicated uint64 `json:"duplicated"`
 	Reordered  uint64 `json:"reordered"`
 	Unexpected uint64 `json:"unexpected"`
@@ -44,6 +51,11 @@ func (c *Counts) Add(o *Counts) {
 	c.Late += o.Late
 	c.Delivered += o.Delivered
 	c.Loaded += o.Loaded
+	c.Pages += o.Pages
+	c.PagesWrong += o.PagesWrong
+	c.PagesRefused += o.PagesRefused
+	c.PagesUnsent += o.PagesUnsent
+	c.PagesCut += o.PagesCut
 	c.Duplicated += o.Duplicated
 	c.Reordered += o.Reordered
 	c.Unexpected += o.Unexpected

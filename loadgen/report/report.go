@@ -199,6 +199,8 @@ func (r *Report) Judge() {
 		bad(k.Duplicated, "deliveries duplicated")
 		bad(k.Reordered, "deliveries out of order")
 		bad(k.Unexpected, "unexpected messages")
+		bad(k.PagesWrong, "history pages wrong")
+		bad(k.PagesRefused, "history pages refused")
 		bad(k.Refused, "publishes refused")
 		bad(k.Unanswered, "publishes unanswered")
 		if k.ComesBack {

@@ -173,6 +173,10 @@ func (t Table) phases(all []Phase) {
 func (t Table) check(c *Check) {
 	t.Row("publishes", fmt.Sprintf("%d sent", c.Sent), fmt.Sprintf("%d acked", c.Acked), some(c.Refused, "refused"),
 		some(c.Unanswered, "unanswered"), some(c.Cut, "cut off"), some(c.Unsent, "unsent"), some(c.Late, "sent late"))
+	if c.Pages+c.PagesRefused+c.PagesUnsent+c.PagesCut > 0 {
+		t.Row("history pages", fmt.Sprintf("%d given", c.Pages), some(c.PagesWrong, "wrong"), some(c.PagesRefused, "refused"),
+			some(c.PagesUnsent, "could not be asked for"), some(c.PagesCut, "cut off"))
+	}
 	how := "order checked on every connection"
 	if c.Sample > 1 {
 		how = fmt.Sprintf("order checked on 1 connection in %d, numbers on all", c.Sample)

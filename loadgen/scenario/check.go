@@ -8,6 +8,7 @@ const (
 	maxRate    = 10_000_000
 	MinPayload = 96 // bytes: what the checker writes into each message
 	MaxPayload = 1 << 20
+	maxPage    = 1000 // messages
 )
 
 // check reports the first value that cannot be meant.
@@ -32,8 +33,10 @@ func (s *Scenario) checkClients() error {
 		return fmt.Errorf("talk is %q, neither rooms nor members", s.Talk)
 	case s.CountOnly < 0:
 		return fmt.Errorf("count_only must not be below 0")
-	case s.CountOnly > 0 && (s.Reconnect != nil || s.History || s.Talk == "members"):
+	case s.CountOnly > 0 && (s.Reconnect != nil || s.History || s.HistoryRate > 0 || s.Talk == "members"):
 		return fmt.Errorf("count_only knows no offsets, which reconnect and history want; nor does it talk by members")
+	case s.HistoryRate < 0 || s.HistoryRate > maxRate || s.HistoryPage < 1 || s.HistoryPage > maxPage:
+		return fmt.Errorf("history_rate must be from 0 to %d pages/s, history_page from 1 to %d messages", maxRate, maxPage)
 	case s.Reconnect != nil && s.Reconnect.Min.Value > s.Reconnect.Max.Value:
 		return fmt.Errorf("reconnect.min is above reconnect.max")
 	case s.Tokens != nil && s.Tokens.TTL.Value == 0:

@@ -109,6 +109,9 @@ func (s *Scenario) setDefaults() {
 		or(&s.Reconnect.Min, 200*time.Millisecond)
 		or(&s.Reconnect.Max, 5*time.Second)
 	}
+	if s.HistoryPage == 0 {
+		s.HistoryPage = 50
+	}
 	or(&s.Drain, 10*time.Second)
 	for i := range s.Phases {
 		if s.Phases[i].Name == "" {

@@ -23,12 +23,15 @@ type Scenario struct {
 	Payload     Range   `yaml:"payload"`    // bytes of a message's data: a number, or [least, most]; default 200
 	CountOnly   int     `yaml:"count_only"` // decode one member in this many and only count on the others; 0: decode on all
 
-	Reconnect *Backoff `yaml:"reconnect"` // absent: clients whose connection ends stay away
-	Tokens    *Tokens  `yaml:"tokens"`    // absent: clients are guests
-	History   bool     `yaml:"history"`   // read the rooms' histories at the end, and compare
-	Drain     Duration `yaml:"drain"`     // longest wait at the end for what was published; default 10s
-	Phases    []Phase  `yaml:"phases"`
-	Expect    Expect   `yaml:"expect"`
+	Reconnect   *Backoff `yaml:"reconnect"`    // absent: clients whose connection ends stay away
+	Tokens      *Tokens  `yaml:"tokens"`       // absent: clients are guests
+	HistoryRate float64  `yaml:"history_rate"` // pages of histories that members ask for in a second, in turn, forwards and backwards
+	HistoryPage int      `yaml:"history_page"` // messages of such a page; default 50
+
+	History bool     `yaml:"history"` // read the rooms' histories at the end, and compare
+	Drain   Duration `yaml:"drain"`   // longest wait at the end for what was published; default 10s
+	Phases  []Phase  `yaml:"phases"`
+	Expect  Expect   `yaml:"expect"`
 }
 
 // Rooms is how the connections are dealt to rooms.
