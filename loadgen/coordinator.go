@@ -97,26 +97,13 @@ func playWithCrew(env environment, t *target, crew *crewFlags, w *witnesses, sc 
 	if t.Seed == 0 {
 		t.Seed = mathrand.Uint64()
 	}
+	c.progress = newProgress(env.stderr, c.clock.unix, c.pulse.recent, c.server)
 	defer c.client.CloseIdleConnections()
-	var err error
-	if len(c.workers) > 0 {
-		if c.secret, err = readSecret(crew.SecretFile); err != nil {
-			return err
-		}
-		c.portions = deal(sc, n, sc.Connections, t.Protocol == "plain") // how many files they have, they will say
-		err = c.compareClocks(ctx)
-	} else {
-		c.portions = deal(sc, n, openFiles()-spareFiles, t.Protocol == "plain")
-		c.hired, c.clocks = true, make([]offset, n)
-		end, hireErr := c.hire(ctx, len(c.portions))
-		defer end()
-		err = hireErr
-	}
+	end, err := c.gather(ctx, crew, n)
+	defer end()
 	if err != nil {
 		return err
 	}
-	c.pulse.latest = make([]report.Snapshot, len(c.portions))
-	c.progress = newProgress(env.stderr, c.clock.unix, c.pulse.recent, c.server)
 	if t.Prometheus != "" {
 		x, err := startExporter(t.Prometheus, c.progress)
 		if err != nil {
@@ -129,6 +116,25 @@ func playWithCrew(env environment, t *target, crew *crewFlags, w *witnesses, sc 
 		return err
 	}
 	return c.finish(ctx, outcomes, usages, w, setup)
+}
+
+// gather deals the scenario, and finds those who play it. end lets them go.
+func (c *coordinator) gather(ctx context.Context, crew *crewFlags, n int) (end func(), err error) {
+	whole, files := c.target.Protocol == "plain", openFiles()-spareFiles
+	if c.hired = len(c.workers) == 0; !c.hired {
+		files = c.scenario.Connections // how many they can hold, they will say
+	}
+	c.portions = deal(c.scenario, n, files, whole)
+	c.pulse.latest = make([]report.Snapshot, len(c.portions))
+	if c.hired {
+		c.clocks = make([]offset, n)
+		return c.hire(ctx, len(c.portions))
+	}
+	end = func() {}
+	if c.secret, err = readSecret(crew.SecretFile); err != nil {
+		return end, err
+	}
+	return end, c.compareClocks(ctx)
 }
 
 // hire starts workers on this machine. end lets them go.
@@ -343,6 +349,9 @@ func (c *coordinator) finish(ctx context.Context, outcomes []*report.Outcome, u 
 	r.Tool.Workers = len(outcomes)
 	r.Tool.ClockError = c.clockError(ctx).Seconds() * 1e6
 	if c.target.ServerPid > 0 {
+		for i, s := range c.progress.timeline[:min(len(c.progress.timeline), len(r.Timeline))] {
+			r.Timeline[i].CPU, r.Timeline[i].RSSAnon = s.CPU, s.RSSAnon // as all began nearly at once
+		}
 		r.Server = report.NewServer(u.began, u.connected, u.from, u.to, r)
 	}
 	for i, o := range outcomes {

@@ -5,10 +5,13 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/hubbub-chat/hubbub/internal/backends"
+	"github.com/hubbub-chat/hubbub/loadgen/report"
 )
 
 // twoRooms has one for two workers, and one that is whole.
@@ -100,9 +103,12 @@ func TestCrewTells(t *testing.T) {
 		}()
 	})}, false)
 	code, r, stdout, stderr := loadgen(t, t.Context(), "play", scenarioFile(t, oneRoom), "--url", url, "--workers", "2", "--set", "phases.1.for=4s",
-		"--set", "drain=20s", "--prometheus", addr)
+		"--set", "drain=20s", "--prometheus", addr, "--server-pid", strconv.Itoa(os.Getpid()))
 	if code != exitOK || r.Check.Shared != 1 || !strings.Contains(stderr, "measure  9 connections") || !strings.Contains(stderr, "delivered") {
 		t.Fatalf("exit code %d\n%s%s", code, stdout, stderr)
+	}
+	if !slices.ContainsFunc(r.Timeline, func(s report.Second) bool { return s.CPU > 0 && s.RSSAnon > 0 && s.Delivered > 0 }) || r.Server.MeasuredCPU == 0 {
+		t.Errorf("the server's usage is not in %+v, %+v", r.Timeline, r.Server)
 	}
 	if text := <-scraped; !strings.Contains(text, "loadgen_connections 9\n") || strings.Contains(text, "loadgen_delivered_total 0\n") {
 		t.Errorf("prometheus: %s", text)

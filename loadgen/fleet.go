@@ -72,22 +72,14 @@ type fleet struct {
 
 func newFleet(cfg fleetConfig) (*fleet, error) {
 	run, bits := newRunID()
-	number := func(room int) int { return room }
-	var off time.Duration
-	first, crew, seed := uint32(0), cfg.layout.conns, cfg.seed
-	if j := cfg.job; j != nil {
-		run, off, first, crew, seed = j.Run, time.Duration(j.Clock), j.First, j.Crew, j.Draw
-		number = func(room int) int { return j.Rooms[room].Number }
-	}
 	f := &fleet{
-		clock:   newClock(off),
+		clock:   newClock(0),
 		run:     run,
-		first:   first,
-		crew:    crew,
+		crew:    cfg.layout.conns,
 		payload: cfg.payload,
 		layout:  cfg.layout,
 		dialect: cfg.dialect,
-		seed:    seed,
+		seed:    cfg.seed,
 		tokens:  cfg.tokens,
 		sources: newSources(cfg.endpoints, cfg.layout.conns, bits),
 		clients: make([]client, cfg.layout.conns),
@@ -102,15 +94,7 @@ func newFleet(cfg fleetConfig) (*fleet, error) {
 		f.dials = append(f.dials, netpoll.Dial{Addr: e.addr, URI: e.uri, Subprotocol: cfg.dialect.subprotocol()})
 		f.perRoom = f.perRoom || strings.Contains(e.uri, roomMark)
 	}
-	cfg.prefix = prefixOf(cfg.prefix, f.run)
-	f.rooms = check.NewRooms(cfg.layout.rooms, func(i int) string { return cfg.prefix + strconv.Itoa(number(i)) }, cfg.keepAcked)
-	if cfg.job != nil {
-		for i, d := range cfg.job.Rooms {
-			if d.Shared {
-				f.rooms[i].Share(first, first+uint32(cfg.layout.conns))
-			}
-		}
-	}
+	f.furnish(&cfg)
 	var err error
 	f.engine, err = netpoll.New(netpoll.Config{
 		Loops: cfg.loops, MaxMessage: maxMessage, HandshakeTimeout: 20 * time.Second,
@@ -134,6 +118,26 @@ func newFleet(cfg fleetConfig) (*fleet, error) {
 	f.engine.Start()
 	f.beating.Go(f.metronome.run) // stopped by close
 	return f, nil
+}
+
+// furnish makes the rooms. In a crew they are those that were dealt, and what all
+// have in common is the job's.
+func (f *fleet) furnish(cfg *fleetConfig) {
+	number := func(room int) int { return room }
+	if j := cfg.job; j != nil {
+		f.clock, f.run, f.first, f.crew, f.seed = newClock(time.Duration(j.Clock)), j.Run, j.First, j.Crew, j.Draw
+		number = func(room int) int { return j.Rooms[room].Number }
+	}
+	prefix := prefixOf(cfg.prefix, f.run)
+	f.rooms = check.NewRooms(cfg.layout.rooms, func(i int) string { return prefix + strconv.Itoa(number(i)) }, cfg.keepAcked)
+	if cfg.job == nil {
+		return
+	}
+	for i, d := range cfg.job.Rooms {
+		if d.Shared {
+			f.rooms[i].Share(f.first, f.first+uint32(cfg.layout.conns))
+		}
+	}
 }
 
 // prefixOf is what rooms are named by.

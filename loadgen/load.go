@@ -108,7 +108,7 @@ func (c *client) found(l *load, offset uint64, data []byte, now int64) {
 		rec.Loaded++
 		rec.Delivered++
 		rec.delivered(&p, now, true, false)
-		if p.Publisher == c.index {
+		if p.Publisher == c.number() {
 			c.own.see(p.N)
 		}
 	}

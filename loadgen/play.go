@@ -66,23 +66,7 @@ func play(env environment, t *target, w *witnesses, sc *scenario.Scenario, setup
 		return err
 	}
 	defer w.close()
-	tok, err := tokensOf(sc.Tokens)
-	if err != nil {
-		return err
-	}
-	p.session, err = newSession(env, t, sc.Name, setup, l, check.Sizes{Least: sc.Payload.Least, Most: sc.Payload.Most}, func(cfg *fleetConfig) {
-		cfg.keepAcked, cfg.tokens = w.wanted(), tok
-		if sc.HistoryRate > 0 {
-			cfg.page = sc.HistoryPage
-		}
-		if env.shift != nil {
-			cfg.job, cfg.keepAcked = env.shift.job, env.shift.job.KeepAcked
-		}
-		if r := sc.Reconnect; r != nil {
-			cfg.comeback = backoff{r.Min.Value, r.Max.Value}
-		}
-	})
-	if err != nil {
+	if err := p.meet(env, t, w, l, setup); err != nil {
 		return err
 	}
 	if p.join(0, l.conns) != nil {
@@ -90,6 +74,7 @@ func play(env environment, t *target, w *witnesses, sc *scenario.Scenario, setup
 	}
 	at := p.fleet.clock.now()
 	if env.shift != nil {
+		var err error
 		if at, err = env.shift.ready(env.ctx); err != nil {
 			p.report.Interrupted = true
 			return p.finish(nil)
@@ -115,6 +100,28 @@ func play(env environment, t *target, w *witnesses, sc *scenario.Scenario, setup
 			rep.Server = report.NewServer(p.began, connected, cpuFrom, cpuTo, rep)
 		}
 	})
+}
+
+// meet makes the session.
+func (p *player) meet(env environment, t *target, w *witnesses, l layout, setup any) error {
+	sc := p.sc
+	tok, err := tokensOf(sc.Tokens)
+	if err != nil {
+		return err
+	}
+	p.session, err = newSession(env, t, sc.Name, setup, l, check.Sizes{Least: sc.Payload.Least, Most: sc.Payload.Most}, func(cfg *fleetConfig) {
+		cfg.keepAcked, cfg.tokens = w.wanted(), tok
+		if sc.HistoryRate > 0 {
+			cfg.page = sc.HistoryPage
+		}
+		if env.shift != nil {
+			cfg.job, cfg.keepAcked = env.shift.job, env.shift.job.KeepAcked
+		}
+		if r := sc.Reconnect; r != nil {
+			cfg.comeback = backoff{r.Min.Value, r.Max.Value}
+		}
+	})
+	return err
 }
 
 // playable reports a scenario that wants what a server does not have.
