@@ -28,7 +28,8 @@
 // happens; one metronome that wakes the loops when something is due; and the
 // scenario, which waits, asks the loops for their counts and tells of them.
 // The hostile scenario has a few more for its attackers, the check of histories one
-// for each of its readers, and a coordinator one for each worker.
+// for each of its readers, and a coordinator one for each worker and one for what is
+// done beside them.
 //
 // # Open loop
 //
