@@ -13,6 +13,10 @@ type Outcome struct {
 	Phases []Times
 }
 
+// sumRates adds a rate's parts up to what it was before it was divided: 200, and
+// not 199.99999999999997.
+func sumRates(a, b float64) float64 { return math.Round((a+b)*1e6) / 1e6 }
+
 // Merge adds workers' outcomes up. Quantiles are those of the merged
 // histograms; in the timeline, where there are none, the worst worker's.
 func Merge(all []*Outcome) *Outcome {
@@ -26,8 +30,8 @@ func Merge(all []*Outcome) *Outcome {
 			sum.Phases = o.Phases
 		} else {
 			for k := range min(len(r.Phases), len(from.Phases)) {
-				r.Phases[k].From += from.Phases[k].From
-				r.Phases[k].To += from.Phases[k].To
+				r.Phases[k].From = sumRates(r.Phases[k].From, from.Phases[k].From)
+				r.Phases[k].To = sumRates(r.Phases[k].To, from.Phases[k].To)
 				r.Phases[k].Messages.add(&from.Phases[k].Messages)
 			}
 			for k := range min(len(sum.Phases), len(o.Phases)) {
