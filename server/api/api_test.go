@@ -241,7 +241,7 @@ func local(method string, body []byte) bool {
 			return true
 		}
 		for i := range b.Commands {
-			if _, r := b.Commands[i].request(); needs(r) {
+			if needs(b.Commands[i].req) {
 				return false
 			}
 		}

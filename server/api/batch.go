@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 
 	"github.com/hubbub-chat/hubbub/schema"
@@ -15,52 +16,36 @@ type batch struct {
 	Commands []command `json:"commands"`
 }
 
-// command is one of them: exactly one of its fields.
+// command is one of them: an object with the name of exactly one method. Other
+// names are ignored, and so is a method that is null.
 type command struct {
-	Publish       *publish       `json:"publish"`
-	Broadcast     *broadcast     `json:"broadcast"`
-	Subscribe     *subscribe     `json:"subscribe"`
-	Unsubscribe   *unsubscribe   `json:"unsubscribe"`
-	Disconnect    *disconnect    `json:"disconnect"`
-	Refresh       *refresh       `json:"refresh"`
-	BlockUser     *blockUser     `json:"block_user"`
-	UnblockUser   *unblockUser   `json:"unblock_user"`
-	Presence      *presence      `json:"presence"`
-	PresenceStats *presenceStats `json:"presence_stats"`
-	History       *history       `json:"history"`
-	Channels      *channelList   `json:"channels"`
-	Info          *info          `json:"info"`
-	RPC           *rpc           `json:"rpc"`
+	name string
+	req  request // nil when there is not exactly one
 }
 
-// request returns the command's method and request, nil when there is not
-// exactly one.
-func (c *command) request() (name string, req request) {
-	n := 0
-	is := func(there bool, method string, r request) {
-		if there {
-			n++
-			name, req = method, r
+// UnmarshalJSON reads the command by the table of methods, so that there is
+// no second list for a method to be left out of.
+func (c *command) UnmarshalJSON(text []byte) error {
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(text, &fields); err != nil {
+		return err
+	}
+	*c = command{}
+	for name, body := range fields {
+		empty := methods[name]
+		if empty == nil || string(body) == "null" {
+			continue
 		}
+		if c.req != nil {
+			*c = command{}
+			return nil
+		}
+		c.name, c.req = name, empty()
 	}
-	is(c.Publish != nil, "publish", c.Publish)
-	is(c.Broadcast != nil, "broadcast", c.Broadcast)
-	is(c.Subscribe != nil, "subscribe", c.Subscribe)
-	is(c.Unsubscribe != nil, "unsubscribe", c.Unsubscribe)
-	is(c.Disconnect != nil, "disconnect", c.Disconnect)
-	is(c.Refresh != nil, "refresh", c.Refresh)
-	is(c.BlockUser != nil, "block_user", c.BlockUser)
-	is(c.UnblockUser != nil, "unblock_user", c.UnblockUser)
-	is(c.Presence != nil, "presence", c.Presence)
-	is(c.PresenceStats != nil, "presence_stats", c.PresenceStats)
-	is(c.History != nil, "history", c.History)
-	is(c.Channels != nil, "channels", c.Channels)
-	is(c.Info != nil, "info", c.Info)
-	is(c.RPC != nil, "rpc", c.RPC)
-	if n != 1 {
-		return "", nil
+	if c.req == nil {
+		return nil
 	}
-	return name, req
+	return json.Unmarshal(fields[c.name], c.req)
 }
 
 // replies are the answers, each under its method's name, or "error".
@@ -88,7 +73,7 @@ func (a *API) serveBatch(ctx context.Context, w http.ResponseWriter, b *batch) {
 		waiting = waiting[:0]
 	}
 	for i := range b.Commands {
-		name, req := b.Commands[i].request()
+		name, req := b.Commands[i].name, b.Commands[i].req
 		switch req.(type) {
 		case nil:
 			req = invalid{}
