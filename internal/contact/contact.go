@@ -13,6 +13,7 @@
 package contact
 
 import (
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -49,6 +50,18 @@ type Status struct {
 	State State
 	Since time.Time // of the first call that showed it; zero for Answers
 	Err   error     // of the latest call that showed it; nil for Answers
+}
+
+// Problem returns nil for a back end that answers, and else an error of one
+// line for readiness probes.
+func (s Status) Problem(name string) error {
+	switch s.State {
+	case Refuses:
+		return fmt.Errorf("%s refuses writes: %w", name, s.Err)
+	case Silent:
+		return fmt.Errorf("%s does not answer: %w", name, s.Err)
+	}
+	return nil
 }
 
 // Config describes a back end. The zero value of a number means its default.

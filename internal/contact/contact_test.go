@@ -55,6 +55,9 @@ func TestStates(t *testing.T) {
 					if (got.State == Answers) != (got.Err == nil && got.Since.IsZero()) {
 						t.Errorf("step %d: %+v", i, got)
 					}
+					if problem := got.Problem("redis"); (problem == nil) != (got.State == Answers) || problem != nil && !errors.Is(problem, got.Err) {
+						t.Errorf("step %d: %v", i, problem)
+					}
 				}
 				if logs.Len() != tc.lines {
 					t.Errorf("%d lines, want %d: %v", logs.Len(), tc.lines, logs.All())

@@ -15,6 +15,7 @@ type Backends struct {
 	Producer func() kafka.ProducerStats
 	Writer   func() writer.Stats
 	Cluster  func() Cluster
+	States   []Backend
 }
 
 // collectors are those of the parts that are there.
@@ -30,6 +31,9 @@ func (b Backends) collectors() (list []prometheus.Collector) {
 	}
 	if b.Cluster != nil {
 		list = append(list, clusterStats(b.Cluster))
+	}
+	if len(b.States) > 0 {
+		list = append(list, newBackendState(b.States))
 	}
 	return list
 }
