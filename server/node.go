@@ -124,8 +124,8 @@ func (n *Node) sessionsConfig() (c sessions.Config, err error) {
 	}
 	if !n.keys.Empty() {
 		c.Guests = cfg.Guests && cfg.Insecure
-		c.Tokens = auth.NewVerifier(auth.VerifierConfig{Keys: n.keys, Issuer: cfg.TokenIssuer, Audience: cfg.TokenAudience})
 	}
+	c.Tokens = auth.NewVerifier(auth.VerifierConfig{Keys: n.keys, Issuer: cfg.TokenIssuer, Audience: cfg.TokenAudience, Log: n.log})
 	if n.policy, err = cfg.policy(); err != nil {
 		return c, err
 	}

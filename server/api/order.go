@@ -174,8 +174,10 @@ func (u *unblockUser) run(ctx context.Context, a *API) pending {
 	return a.order(ctx, sessions.Order{Do: sessions.DoUnblock, User: u.User})
 }
 
+// checkTime takes the times that a token's exp may have: what is far ahead, or
+// in milliseconds, lasts for as long as it says.
 func checkTime(expireAt int64) error {
-	if expireAt < 0 || expireAt > 1<<40 {
+	if expireAt < 0 || expireAt > 1<<53 {
 		return schema.ErrBadRequest.Because("expire_at is not a time in Unix seconds")
 	}
 	return nil

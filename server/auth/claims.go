@@ -3,7 +3,7 @@ package auth
 // Claims is what a connection token says. What it refers to is the caller's
 // alone; it holds nothing of the token's text.
 type Claims struct {
-	User      string   // sub; empty only where anonymous tokens are let in
+	User      string   // sub; empty for an anonymous user
 	Info      []byte   // info: one JSON value without newlines, or nil
 	Channels  []string // channels: subscribed by the server, each once
 	Caps      *Caps    // caps, or nil

@@ -13,10 +13,11 @@
 // is fetched behind the caller's back, see ErrUnavailable.
 //
 // Caveats. A token that verifies is believed until its exp; taking it back is
-// the business of those who hold the session. What a client is told is one of
-// three sentinels and never the reason; the reason is in the error's text, for
-// a debug log, and holds nothing of the token but its names of algorithms. A
-// secret is taken byte for byte: what looks like base64 is not decoded.
+// the business of those who hold the session. An error is one of three
+// sentinels; what is invalid has a Refusal, which a client and a log may be
+// told. The rest of an error's text is for debugging, and holds nothing of the
+// token but its names of algorithms. A secret is taken byte for byte: what looks
+// like base64 is not decoded.
 package auth
 
 import "errors"

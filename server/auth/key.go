@@ -24,6 +24,8 @@ const (
 	algEdDSA = "EdDSA"
 )
 
+var algorithms = []string{algHS256, algRS256, algES256, algEdDSA}
+
 const (
 	minSecret  = 32       // bytes of an HMAC secret: the size of its hash (RFC 7518, 3.2)
 	minRSA     = 2048     // bits (RFC 7518, 3.3)

@@ -2,7 +2,6 @@ package auth
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -26,8 +25,9 @@ type KeysConfig struct {
 //
 // A kid is a name, not a hint: a token whose kid some key has is verified with
 // that key alone. A token without a kid, or with one that no key has, is
-// verified with the keys that have no kid. A token without a kid never meets a
-// key that has one.
+// verified with the keys that have no kid. Where no key of its algorithm is
+// without a kid and one alone has one, a token without a kid is verified with
+// that: nothing else can be meant (RFC 7515, 4.1.4: a kid is optional).
 //
 // The set is looked at again at intervals, and when a token names a kid that is
 // not there; no more often than the spacing, since anybody can make up a kid.
@@ -169,11 +169,6 @@ func (k *Keys) look(ctx context.Context) error {
 	return nil
 }
 
-var (
-	errNoKey    = errors.New("no key for it")
-	errWrongAlg = errors.New("its alg is not its key's")
-)
-
 // find returns what verifies a token with this kid and alg, in a form that
 // golang-jwt takes. It never blocks.
 func (k *Keys) find(id, alg string) (any, error) {
@@ -181,7 +176,7 @@ func (k *Keys) find(id, alg string) (any, error) {
 	if id != "" {
 		if key := set.named[id]; key != nil {
 			if key.alg != alg {
-				return nil, errWrongAlg
+				return nil, wrongAlg
 			}
 			return key.material, nil
 		}
@@ -196,8 +191,16 @@ func (k *Keys) find(id, alg string) (any, error) {
 	if material := set.unnamed[alg]; material != nil {
 		return material, nil
 	}
-	if unsure {
+	named := set.ofAlg[alg]
+	switch {
+	case unsure:
 		return nil, ErrUnavailable
+	case id != "":
+		return nil, unknownKid
+	case len(named) == 1:
+		return named[0].material, nil
+	case len(named) > 1:
+		return nil, manyKeys
 	}
-	return nil, errNoKey
+	return nil, noKey
 }

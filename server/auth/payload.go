@@ -33,6 +33,7 @@ const (
 type payload struct {
 	jwt.MapClaims // nil: for its methods alone, which nothing calls; see NewVerifier
 
+	read      bool // UnmarshalJSON has read it; encoding/json does not call it for null
 	seen      seen
 	user      string
 	issuer    string
@@ -80,6 +81,7 @@ func (p *payload) UnmarshalJSON(data []byte) error {
 	if !utf8.Valid(data) {
 		return errNotText
 	}
+	p.read = true
 	return eachField(data, p.field)
 }
 
@@ -115,7 +117,7 @@ func (p *payload) field(name, value []byte) error {
 		err = p.grant(name, value, null)
 	}
 	if err != nil {
-		return fmt.Errorf("claim %s: %w", name, err)
+		return &claimError{string(name), err}
 	}
 	return nil
 }
@@ -154,24 +156,26 @@ func (p *payload) grant(name, value []byte, null bool) (err error) {
 
 var errNotTime = errors.New("not a time in seconds")
 
+// maxTime is the latest time that a token can name, in Unix seconds; a later
+// one is taken for it. Both stand for never: what matters is that a signer that
+// counts milliseconds, or says "always" with the largest number it has, is not
+// refused, and that no sum of a time and a span overflows.
+const maxTime = 1 << 53
+
 // parseTime reads a NumericDate (RFC 7519): seconds, with a fraction or not.
 // A fraction is cut off.
 func parseTime(value []byte) (int64, error) {
 	if len(value) == 0 || value[0] != '-' && (value[0] < '0' || value[0] > '9') {
 		return 0, errNotTime
 	}
-	seconds, err := strconv.ParseInt(string(value), 10, 64)
-	if err != nil {
-		f, err := strconv.ParseFloat(string(value), 64)
-		if err != nil || math.Abs(f) > 1<<53 {
-			return 0, errNotTime
-		}
-		seconds = int64(math.Floor(f))
+	if seconds, err := strconv.ParseInt(string(value), 10, 64); err == nil {
+		return max(-maxTime, min(seconds, maxTime)), nil
 	}
-	if seconds > 1<<53 || seconds < -1<<53 {
+	f, err := strconv.ParseFloat(string(value), 64)
+	if err != nil && !errors.Is(err, strconv.ErrRange) { // beyond all numbers f is an infinity
 		return 0, errNotTime
 	}
-	return seconds, nil
+	return int64(math.Floor(max(-maxTime, min(f, maxTime)))), nil
 }
 
 func parseUser(value []byte) (string, error) {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+	"go.uber.org/zap"
 )
 
 // MaxToken is the longest token that is looked at, in bytes.
@@ -21,10 +22,10 @@ const Leeway = 10 * time.Second
 
 // VerifierConfig says what a token must be besides genuine.
 type VerifierConfig struct {
-	Keys      *Keys  // never nil
-	Issuer    string // iss must be this; empty: anything
-	Audience  string // aud must be or hold this; empty: anything
-	Anonymous bool   // a token may be without sub, or have an empty one
+	Keys     *Keys       // never nil
+	Issuer   string      // iss must be this; empty: anything
+	Audience string      // aud must be or hold this; empty: anything
+	Log      *zap.Logger // is told, now and then, why tokens are refused; nil: silent
 }
 
 // Verifier tells genuine tokens from others. It is immutable, never blocks and
@@ -32,19 +33,21 @@ type VerifierConfig struct {
 //
 // A connection token must not have a channel claim and a subscription token
 // must have one: both are signed with the same keys, and neither may be used in
-// the other's place.
+// the other's place. A token of either kind may be without sub: it is an
+// anonymous user's.
 type Verifier struct {
 	cfg    VerifierConfig
+	log    *refusalLog
 	parser *jwt.Parser
 	find   jwt.Keyfunc
 }
 
 // NewVerifier makes a verifier of the keys, which the caller closes.
 func NewVerifier(cfg VerifierConfig) *Verifier {
-	v := &Verifier{cfg: cfg}
+	v := &Verifier{cfg: cfg, log: newRefusalLog(cfg.Log)}
 	v.find = v.findKey // bound once, not once a call
 	v.parser = jwt.NewParser(
-		jwt.WithValidMethods([]string{algHS256, algRS256, algES256, algEdDSA}),
+		jwt.WithValidMethods(algorithms),
 		jwt.WithStrictDecoding(),
 		// The library takes the time from a function and folds "expired" and
 		// everything else into one error; check does it instead.
@@ -57,13 +60,15 @@ func NewVerifier(cfg VerifierConfig) *Verifier {
 // or wrap ErrInvalid.
 func (v *Verifier) Connect(token string, now time.Time) (Claims, error) {
 	var p payload
-	if err := v.genuine(token, &p); err != nil {
-		return Claims{}, err
+	err := v.genuine(token, &p)
+	if err == nil && p.seen&seenChannel != 0 {
+		err = notConnect
 	}
-	if p.seen&seenChannel != 0 {
-		return Claims{}, invalid("a subscription token")
+	if err == nil {
+		err = v.check(&p, now)
 	}
-	if err := v.check(&p, now); err != nil {
+	if err != nil {
+		v.log.note(err, now)
 		return Claims{}, err
 	}
 	return Claims{
@@ -76,13 +81,15 @@ func (v *Verifier) Connect(token string, now time.Time) (Claims, error) {
 // Whether user and channel are the right ones is for the caller to compare.
 func (v *Verifier) Subscribe(token string, now time.Time) (SubClaims, error) {
 	var p payload
-	if err := v.genuine(token, &p); err != nil {
-		return SubClaims{}, err
+	err := v.genuine(token, &p)
+	if err == nil && p.channel == "" {
+		err = notSubscribe
 	}
-	if p.channel == "" {
-		return SubClaims{}, invalid("no channel")
+	if err == nil {
+		err = v.check(&p, now)
 	}
-	if err := v.check(&p, now); err != nil {
+	if err != nil {
+		v.log.note(err, now)
 		return SubClaims{}, err
 	}
 	return SubClaims{
@@ -90,25 +97,29 @@ func (v *Verifier) Subscribe(token string, now time.Time) (SubClaims, error) {
 	}, nil
 }
 
-func invalid(reason string) error { return fmt.Errorf("%w: %s", ErrInvalid, reason) }
-
 // genuine fills in the payload of a token that one of our keys has signed.
 func (v *Verifier) genuine(token string, p *payload) error {
+	if v.cfg.Keys.Empty() {
+		return NoTokens
+	}
 	if len(token) > MaxToken {
-		return fmt.Errorf("%w: longer than %d bytes", ErrInvalid, MaxToken)
+		return tooLong
 	}
 	for i := range len(token) {
 		// encoding/base64 skips newlines, so there would be more than one
 		// spelling of a signature.
 		if token[i] == '\r' || token[i] == '\n' {
-			return invalid("a newline")
+			return malformed
 		}
 	}
-	if _, err := v.parser.ParseWithClaims(token, p, v.find); err != nil {
+	if t, err := v.parser.ParseWithClaims(token, p, v.find); err != nil {
 		if errors.Is(err, ErrUnavailable) {
 			return ErrUnavailable
 		}
-		return fmt.Errorf("%w: %w", ErrInvalid, err)
+		return fmt.Errorf("%w: %w", refusal(t, err), err)
+	}
+	if !p.read {
+		return malformed
 	}
 	return nil
 }
@@ -116,11 +127,11 @@ func (v *Verifier) genuine(token string, p *payload) error {
 // findKey is called by the parser between its decoding and its verifying.
 func (v *Verifier) findKey(t *jwt.Token) (any, error) {
 	if err := checkHeader(t.Raw); err != nil {
-		return nil, err
+		return nil, badHeader
 	}
 	id, ok := t.Header["kid"].(string)
 	if !ok && t.Header["kid"] != nil {
-		return nil, errors.New("its kid is not a string")
+		return nil, badKid
 	}
 	return v.cfg.Keys.find(id, t.Method.Alg())
 }
@@ -153,13 +164,11 @@ func checkHeader(token string) error {
 func (v *Verifier) check(p *payload, now time.Time) error {
 	switch {
 	case v.cfg.Issuer != "" && p.issuer != v.cfg.Issuer:
-		return invalid("another issuer's")
+		return wrongIssuer
 	case v.cfg.Audience != "" && !slices.Contains(p.audience, v.cfg.Audience):
-		return invalid("for another audience")
-	case p.user == "" && !v.cfg.Anonymous:
-		return invalid("no sub")
+		return wrongAudience
 	case p.seen&seenNbf != 0 && now.Add(Leeway).Unix() < p.notBefore:
-		return invalid("not valid yet")
+		return notYet
 	case p.seen&seenExp != 0 && now.Unix() >= p.expires:
 		return ErrExpired
 	}

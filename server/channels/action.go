@@ -32,7 +32,7 @@ type Who uint8
 
 const (
 	Anyone      Who = iota // guests too
-	Users                  // who has connected with a token
+	Users                  // who has connected with a token that names a user (sub)
 	Subscribers            // who is subscribed to the channel
 	Nobody                 // only capabilities and the server API
 	Off                    // not even those; of presence alone

@@ -4,7 +4,7 @@ import "github.com/hubbub-chat/hubbub/schema"
 
 // Caller is who asks.
 type Caller struct {
-	User       string // empty for a guest
+	User       string // empty for a guest, and for a token without sub
 	Server     bool   // the server API, with its key
 	Subscribed bool   // to the channel
 	// Grants reports whether a token gives the caller the action in the

@@ -49,12 +49,13 @@ func (s *session) identify(req *protocol.ConnectRequest) (*identity, []string, e
 		return guest(req.Data), nil, nil
 	}
 	if cfg.Tokens == nil {
-		return nil, nil, auth.ErrInvalid // no key is configured that could have signed it
+		return nil, nil, auth.NoTokens
 	}
 	claims, err := cfg.Tokens.Connect(req.Token, s.lane().loop.Now())
 	if err != nil {
 		return nil, nil, err
 	}
+	s.flags |= flagToken
 	who := &identity{said: say(claims.Info, claims.Caps), expires: claims.Expires}
 	if claims.User != "" {
 		if s.lane().all.blocked.has(claims.User, s.lane().loop.Now()) {
@@ -82,7 +83,7 @@ func (s *session) notConnected(id uint32, err error) {
 		s.lane().fail(s, id, schema.ErrInternal)
 		s.close(schema.CloseConnectionClosed)
 	case errors.Is(err, auth.ErrInvalid):
-		s.close(schema.CloseInvalidToken)
+		s.close(invalidToken(auth.Reason(err)))
 	case errors.Is(err, schema.ErrPermissionDenied):
 		s.close(schema.ClosePermissionDenied)
 	case errors.Is(err, errConnections):

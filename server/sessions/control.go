@@ -129,7 +129,7 @@ func (all *Sessions) Subscribe(t Target, channel string) error {
 // never.
 func (all *Sessions) Refresh(t Target, expires int64) {
 	all.order(t, func(s *session) {
-		if s.name() == "" {
+		if s.flags&flagToken == 0 {
 			return // a guest has no token that could expire
 		}
 		s.who.expires = expires

@@ -18,7 +18,7 @@ import (
 // them: 48 bytes, and the budget test keeps it so.
 type session struct {
 	conn   *netpoll.Conn
-	who    *identity     // nil for a plain guest, whose names follow from id
+	who    *identity     // nil for a plain guest, whose names follow from id; never with flagToken
 	subs   *subscription // a list
 	id     uint64
 	bucket limits.Bucket // what it may still send
@@ -37,6 +37,7 @@ const (
 	flagProtobuf
 	flagFramePing // WebSocket pings instead of the protocol's
 	flagLeaving   // it will be closed when what it asked before is answered
+	flagToken     // it has connected with a token, of a user or without one (anonymous)
 )
 
 func (s *session) lane() *lane { return s.conn.Loop().Owner.(*lane) }
@@ -58,7 +59,7 @@ func before(a, b uint16) bool { return int16(a-b) < 0 }
 
 // identity is who a client is, as a token says, or the name a guest gave.
 type identity struct {
-	user    *limits.User // nil for a guest
+	user    *limits.User // nil for a guest, and for the anonymous user of a token without sub
 	said    *said        // nil when there is nothing
 	expires int64        // Unix seconds, 0 for never
 }
@@ -283,7 +284,9 @@ func (s *session) user() string {
 	return guestPrefix + s.clientID()
 }
 
-// name is the user of the client's token, empty for a guest.
+// name is the user of the client's token; empty for those without one, guests
+// and anonymous users. Each of these is somebody else: none shares a limit, a
+// message's sender or a direct-message room with another.
 func (s *session) name() string {
 	if s.who == nil || s.who.user == nil {
 		return ""

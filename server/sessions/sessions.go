@@ -50,7 +50,7 @@ type Config struct {
 
 	Version string         // told to clients
 	Guests  bool           // clients without a token are let in
-	Tokens  *auth.Verifier // nil when there is no key: then no token is good
+	Tokens  *auth.Verifier // nil: no token is good
 	Observe Observer
 
 	Presence   Presence             // nil for a node alone

@@ -23,9 +23,15 @@ type grant struct {
 // the ttl, not before.
 const expiryGrace = 25 * time.Second
 
-// ttl is the time until a token expires in seconds, at least 1.
+// maxTTL is the longest ttl that clients are told, in seconds: a year. What
+// expires later (a token whose exp is in milliseconds says the year 58,000) is
+// good for as long as it says; its client only asks for another one earlier.
+const maxTTL = 365 * 24 * 60 * 60
+
+// ttl is the time until a token expires in seconds, as every answer and push
+// that has one says it: at least 1, at most maxTTL.
 func ttl(expires int64, now time.Time) uint32 {
-	return uint32(max(1, expires-now.Unix()))
+	return uint32(max(1, min(expires-now.Unix(), maxTTL)))
 }
 
 // actions are auth's names of channels' actions.
@@ -41,7 +47,7 @@ var actions = [channels.NumActions]auth.Action{
 func (s *session) verify(token string) (auth.SubClaims, error) {
 	cfg := &s.lane().all.cfg
 	if cfg.Tokens == nil {
-		return auth.SubClaims{}, schema.ErrPermissionDenied
+		return auth.SubClaims{}, schema.ErrPermissionDenied.Because("permission denied: " + string(auth.NoTokens))
 	}
 	claims, err := cfg.Tokens.Subscribe(token, s.lane().loop.Now())
 	switch {
@@ -49,8 +55,10 @@ func (s *session) verify(token string) (auth.SubClaims, error) {
 		return claims, schema.ErrTokenExpired
 	case errors.Is(err, auth.ErrUnavailable):
 		return claims, schema.ErrInternal
-	case err != nil, claims.User != s.name():
-		return claims, schema.ErrPermissionDenied
+	case err != nil:
+		return claims, schema.ErrPermissionDenied.Because("permission denied: invalid token: " + auth.Reason(err))
+	case claims.User != s.name(): // both empty: an anonymous user's token, and a client without a name
+		return claims, schema.ErrPermissionDenied.Because("permission denied: the token is another user's (sub)")
 	}
 	return claims, nil
 }
@@ -74,10 +82,19 @@ func (s *session) granted(req *protocol.SubscribeRequest) (*grant, *channels.Opt
 	return &grant{allow: claims.Allow, expires: claims.Expires}, rules, nil
 }
 
+// invalidToken is the close of a client whose token is not taken, with why.
+func invalidToken(reason string) schema.Close {
+	c := schema.CloseInvalidToken
+	if reason != "" {
+		c.Reason += ": " + reason
+	}
+	return c
+}
+
 // refresh gives a session the time, and the rights, of a new token.
 func (s *session) refresh(id uint32, token string) {
 	cfg := &s.lane().all.cfg
-	if cfg.Tokens == nil || s.name() == "" {
+	if cfg.Tokens == nil || s.flags&flagToken == 0 {
 		s.lane().fail(s, id, schema.ErrNotAvailable.Because("a guest has nothing to refresh"))
 		return
 	}
@@ -89,8 +106,11 @@ func (s *session) refresh(id uint32, token string) {
 	case errors.Is(err, auth.ErrUnavailable):
 		s.lane().fail(s, id, schema.ErrInternal)
 		return
-	case err != nil, claims.User != s.name():
-		s.close(schema.CloseInvalidToken)
+	case err != nil:
+		s.close(invalidToken(auth.Reason(err)))
+		return
+	case claims.User != s.name():
+		s.close(invalidToken("it is another user's (sub)"))
 		return
 	}
 	s.who.said, s.who.expires = say(claims.Info, claims.Caps), claims.Expires
