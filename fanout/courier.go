@@ -7,12 +7,16 @@ import (
 	"github.com/hubbub-chat/hubbub/schema"
 )
 
-// Form is how a message travels to a member: the codec, and whether the
-// member takes compressed frames. Each form that a room's members use is made
-// once per message, and has a log of its own.
+// Form is how a message travels to a member: the codec, whether the member
+// takes compressed frames, and whether it asked for announcements. Each form
+// that a room's members use has a log of its own; what is the same on the wire
+// is encoded once per message.
 type Form uint8
 
-const numForms = 2 * int(schema.NumCodecs)
+const (
+	wireForms = 2 * int(schema.NumCodecs)
+	numForms  = 2 * wireForms
+)
 
 // FormOf returns the form of a codec, compressed or not.
 func FormOf(c schema.Codec, deflate bool) Form {
@@ -23,8 +27,18 @@ func FormOf(c schema.Codec, deflate bool) Form {
 	return f
 }
 
+// WithAnnouncements returns the form of a member that also gets what
+// Hub.Announce brings.
+func (f Form) WithAnnouncements() Form { return f.wire() + Form(wireForms) }
+
+// Announces reports whether members of this form get announcements.
+func (f Form) Announces() bool { return int(f) >= wireForms }
+
+// wire is the form without what does not change a message's bytes.
+func (f Form) wire() Form { return f % Form(wireForms) }
+
 // Codec is the form's codec.
-func (f Form) Codec() schema.Codec { return schema.Codec(f >> 1) }
+func (f Form) Codec() schema.Codec { return schema.Codec(f.wire() >> 1) }
 
 // Deflated reports whether frames of the form may be compressed.
 func (f Form) Deflated() bool { return f&1 != 0 }
@@ -40,7 +54,7 @@ type payload struct {
 // memory for it. It belongs to one goroutine at a time.
 type courier struct {
 	enc     schema.Encoder
-	forms   [numForms]payload
+	forms   [wireForms]payload
 	deflate deflater
 }
 
@@ -53,7 +67,7 @@ func (c *courier) begin() {
 
 // form returns the message in a form; encode appends it in a codec.
 func (c *courier) form(f Form, encode func([]byte, schema.Codec) []byte) *payload {
-	p := &c.forms[f]
+	p := &c.forms[f.wire()]
 	if p.made {
 		return p
 	}

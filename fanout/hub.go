@@ -198,6 +198,32 @@ func (h *Hub) wake() {
 // delivered before and after it. encode appends it in a codec. Any goroutine
 // may call it.
 func (h *Hub) Event(name string, encode func([]byte, schema.Codec) []byte) {
+	h.event(name, encode, func(*part) bool { return true })
+}
+
+// maxAnnounced is the largest room, in members on this node, in which
+// announcements are made. When n members come to a room, n*n/2 announcements
+// leave it: 20,000 here, 50 million in a room of 10,000, where nobody could
+// read them. Clients of larger rooms ask for the presence instead.
+const maxAnnounced = 200
+
+// Announce brings an event to those members only that joined with a form
+// WithAnnouncements, unless the room is larger than maxAnnounced.
+func (h *Hub) Announce(name string, encode func([]byte, schema.Codec) []byte) {
+	if h.Announces(name) {
+		h.event(name, encode, func(p *part) bool { return p.form.Announces() })
+	}
+}
+
+// Announces reports whether a room is small enough for announcements.
+func (h *Hub) Announces(name string) bool {
+	h.mu.RLock()
+	r := h.rooms[name]
+	h.mu.RUnlock()
+	return r != nil && r.members.Load() <= maxAnnounced
+}
+
+func (h *Hub) event(name string, encode func([]byte, schema.Codec) []byte, to func(*part) bool) {
 	h.mu.RLock()
 	r := h.rooms[name]
 	h.mu.RUnlock()
@@ -208,7 +234,11 @@ func (h *Hub) Event(name string, encode func([]byte, schema.Codec) []byte) {
 	defer h.couriers.Put(c)
 	c.begin()
 	r.mu.Lock()
-	r.post(0, func(f Form) *payload { return c.form(f, encode) })
+	for _, p := range r.parts {
+		if p != nil && to(p) {
+			p.shard.post(p, 0, c.form(p.form, encode))
+		}
+	}
 	r.mu.Unlock()
 	h.wake()
 }

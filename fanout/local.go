@@ -86,3 +86,8 @@ func (l *Local) Committed(batch []*schema.Message, err error) {
 func (l *Local) Event(room string, encode func([]byte, schema.Codec) []byte) {
 	l.hub.Event(room, encode)
 }
+
+// Announce brings who comes or goes to those members that asked for it.
+func (l *Local) Announce(room string, encode func([]byte, schema.Codec) []byte) {
+	l.hub.Announce(room, encode)
+}

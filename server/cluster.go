@@ -173,6 +173,10 @@ func (c *cluster) Event(room string, encode func([]byte, schema.Codec) []byte) {
 	c.relay.Event(room, encode)
 }
 
+func (c *cluster) Announce(room string, encode func([]byte, schema.Codec) []byte) {
+	c.relay.Announce(room, encode)
+}
+
 func (c *cluster) Block(ctx context.Context, user string, until int64) error {
 	return c.store.Block(ctx, user, until)
 }

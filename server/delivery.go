@@ -118,6 +118,10 @@ func (a *alone) Event(room string, encode func([]byte, schema.Codec) []byte) {
 	a.local.Event(room, encode)
 }
 
+func (a *alone) Announce(room string, encode func([]byte, schema.Codec) []byte) {
+	a.local.Announce(room, encode)
+}
+
 // committed tells the relay of a batch. A failure is worth a line: it is the
 // disk's.
 func (a *alone) committed(batch []*schema.Message, err error) {

@@ -18,7 +18,19 @@ const maxEvents = 1 << 14
 // room's members on all nodes. encode appends it in a codec, at once. It never
 // blocks; while Redis does not answer events are lost.
 func (r *Relay) Event(room string, encode func([]byte, schema.Codec) []byte) {
-	if !r.events.put(publication{r.keys.state(room), string(appendEvent(nil, encode))}) {
+	r.putEvent(room, eventKind, encode)
+}
+
+// Announce brings who comes or goes to those members that asked for it, on all
+// nodes, as Event does. In a room that is large on this node it does nothing.
+func (r *Relay) Announce(room string, encode func([]byte, schema.Codec) []byte) {
+	if r.hub.Announces(room) {
+		r.putEvent(room, newsKind, encode)
+	}
+}
+
+func (r *Relay) putEvent(room string, kind byte, encode func([]byte, schema.Codec) []byte) {
+	if !r.events.put(publication{r.keys.state(room), string(appendEvent(nil, kind, encode))}) {
 		r.stats.dropped.Add(1)
 	}
 }

@@ -113,7 +113,7 @@ func (l *link) apply(payload string) {
 	}
 	epoch, last := l.room.End()
 	switch payload[0] {
-	case eventKind:
+	case eventKind, newsKind:
 		l.event(payload)
 		return
 	case epochKind:
@@ -163,7 +163,11 @@ func (l *link) event(payload string) {
 	if _, err := event(payload, schema.JSON); err != nil {
 		return
 	}
-	l.relay.hub.Event(l.room.Name(), func(b []byte, c schema.Codec) []byte {
+	deliver := l.relay.hub.Event
+	if payload[0] == newsKind {
+		deliver = l.relay.hub.Announce
+	}
+	deliver(l.room.Name(), func(b []byte, c schema.Codec) []byte {
 		push, _ := event(payload, c) // checked above
 		return append(b, push...)
 	})

@@ -16,6 +16,7 @@ const (
 	batchKind = 'M' // epoch, prev of the first, then offset, length and body of each; written by mint.lua
 	epochKind = 'E' // epoch, last offset: the room has another history
 	eventKind = 'V' // length of JSON, JSON, Protobuf: a push that nobody keeps
+	newsKind  = 'A' // the same, for members that asked for announcements
 
 	epochLen = 17 // two halves of 8 hexadecimal digits, and a dot
 	bootLen  = 16 // hexadecimal digits
@@ -141,9 +142,9 @@ func parseBatch(room, payload string) (batch, error) {
 	return b, nil
 }
 
-// appendEvent makes a payload of a push in both codecs.
-func appendEvent(b []byte, encode func([]byte, schema.Codec) []byte) []byte {
-	b = append(b, eventKind)
+// appendEvent makes a payload of a kind, of a push in both codecs.
+func appendEvent(b []byte, kind byte, encode func([]byte, schema.Codec) []byte) []byte {
+	b = append(b, kind)
 	json := encode(nil, schema.JSON)
 	b = binary.AppendUvarint(b, uint64(len(json)))
 	return encode(append(b, json...), schema.Protobuf)

@@ -59,7 +59,7 @@ func TestMalformed(t *testing.T) {
 }
 
 func TestEvent(t *testing.T) {
-	payload := string(appendEvent(nil, func(b []byte, c schema.Codec) []byte {
+	payload := string(appendEvent(nil, eventKind, func(b []byte, c schema.Codec) []byte {
 		return append(b, map[schema.Codec]string{schema.JSON: `{"push":1}`, schema.Protobuf: "\x00proto"}[c]...)
 	}))
 	for c, want := range map[schema.Codec]string{schema.JSON: `{"push":1}`, schema.Protobuf: "\x00proto"} {

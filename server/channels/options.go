@@ -14,7 +14,8 @@ type Options struct {
 	History   Who `json:"history"`
 	Presence  Who `json:"presence"`
 
-	JoinLeave   bool     `json:"join_leave"`   // members are told who comes and goes
+	JoinLeave JoinLeave `json:"join_leave"` // who is told of members that come and go
+
 	Ephemeral   bool     `json:"ephemeral"`    // delivered at once and never stored: no history, no recovery
 	Recovery    bool     `json:"recovery"`     // a subscription gets what it has missed
 	HistorySize int      `json:"history_size"` // messages that can be recovered at most
@@ -54,6 +55,35 @@ func (o *Options) check() error {
 		return fmt.Errorf("history_ttl %v is negative", time.Duration(o.HistoryTTL))
 	case o.Ephemeral && o.Recovery:
 		return fmt.Errorf("recovery: an ephemeral namespace keeps nothing to recover")
+	}
+	return nil
+}
+
+// JoinLeave says which members are told of others that come and go. It is
+// written as true or false; where it is left out those are told that ask for
+// it (join_leave in their subscribe), and in rooms of up to 200 members on a
+// node, because that costs n*n pushes when n members come.
+type JoinLeave uint8
+
+// The values of JoinLeave.
+const (
+	ToThoseAsking JoinLeave = iota
+	ToAll
+	ToNobody
+)
+
+// UnmarshalJSON reads true and false.
+func (j *JoinLeave) UnmarshalJSON(b []byte) error {
+	var all *bool
+	switch err := json.Unmarshal(b, &all); {
+	case err != nil:
+		return fmt.Errorf("join_leave is true or false")
+	case all == nil:
+		*j = ToThoseAsking
+	case *all:
+		*j = ToAll
+	default:
+		*j = ToNobody
 	}
 	return nil
 }

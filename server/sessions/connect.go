@@ -204,8 +204,8 @@ func (c *connecting) joined(channel string, r *protocol.SubscribeResult) {
 		}
 	}
 	for name := range c.subs {
-		if rules, err := s.lane().all.cfg.Policy.Of(name); err == nil && rules.JoinLeave {
-			s.announce(name, schema.Codec.AppendJoin)
+		if rules, err := s.lane().all.cfg.Policy.Of(name); err == nil {
+			s.announce(rules, name, schema.Codec.AppendJoin)
 		}
 	}
 	if len(c.behind) > 0 {

@@ -31,6 +31,9 @@ type Relay interface {
 	// Event brings what is not kept to a room's members; encode appends it in
 	// a codec. It never blocks.
 	Event(room string, encode func([]byte, schema.Codec) []byte)
+	// Announce is Event for those members that joined WithAnnouncements, in
+	// rooms that are not large.
+	Announce(room string, encode func([]byte, schema.Codec) []byte)
 }
 
 // Store is history that is not in memory.

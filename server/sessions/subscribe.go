@@ -146,7 +146,11 @@ func (ln *lane) openRoom(sub *subscription, op *opening) {
 // room has been forgotten meanwhile.
 func (ln *lane) join(sub *subscription, op *opening, room *fanout.Room) bool {
 	s := op.session
-	position, ok := ln.shard.Join(room, fanout.FormOf(s.codec(), s.conn.Deflate()), &sub.Member, s)
+	form := fanout.FormOf(s.codec(), s.conn.Deflate())
+	if s.toBeAnnounced(sub, op) {
+		form = form.WithAnnouncements()
+	}
+	position, ok := ln.shard.Join(room, form, &sub.Member, s)
 	if !ok {
 		return false
 	}
@@ -186,9 +190,7 @@ func (ln *lane) subscribed(sub *subscription, op *opening, r *protocol.Subscribe
 		}
 		ln.reply(s, &protocol.Reply{Id: w.id, Subscribe: r})
 	}
-	if op.rules.JoinLeave {
-		s.announce(op.channel, schema.Codec.AppendJoin)
-	}
+	s.announce(op.rules, op.channel, schema.Codec.AppendJoin)
 }
 
 // refuse ends an attempt to subscribe.
@@ -203,10 +205,17 @@ func (ln *lane) refuse(sub *subscription, op *opening, err error) {
 	}
 }
 
-// announce tells a channel's members that this client has come or gone.
-func (s *session) announce(channel string, push func(schema.Codec, []byte, string, *protocol.ClientInfo) []byte) {
-	info := s.clientInfo()
-	s.lane().all.cfg.Relay.Event(channel, func(b []byte, c schema.Codec) []byte { return push(c, b, channel, info) })
+// announce tells a channel's members that this client has come or gone, those
+// of them that the channel's rules name.
+func (s *session) announce(rules *channels.Options, channel string, push func(schema.Codec, []byte, string, *protocol.ClientInfo) []byte) {
+	deliver := s.lane().all.cfg.Relay.Announce
+	switch rules.JoinLeave {
+	case channels.ToNobody:
+		return
+	case channels.ToAll:
+		deliver = s.lane().all.cfg.Relay.Event
+	}
+	deliver(channel, func(b []byte, c schema.Codec) []byte { return push(c, b, channel, s.clientInfo()) })
 }
 
 // leave ends a subscription for good: the others are told, where they are to
@@ -221,8 +230,8 @@ func (s *session) leave(sub *subscription) {
 }
 
 func (s *session) announceLeave(room *fanout.Room) {
-	if rules, err := s.lane().all.cfg.Policy.Of(room.Name()); err == nil && rules.JoinLeave {
-		s.announce(room.Name(), schema.Codec.AppendLeave)
+	if rules, err := s.lane().all.cfg.Policy.Of(room.Name()); err == nil {
+		s.announce(rules, room.Name(), schema.Codec.AppendLeave)
 	}
 }
 
