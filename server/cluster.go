@@ -11,6 +11,7 @@ import (
 
 	"github.com/hubbub-chat/hubbub/fanout"
 	"github.com/hubbub-chat/hubbub/fanout/redis"
+	"github.com/hubbub-chat/hubbub/internal/contact"
 	"github.com/hubbub-chat/hubbub/schema"
 	"github.com/hubbub-chat/hubbub/server/metrics"
 	"github.com/hubbub-chat/hubbub/sink"
@@ -46,12 +47,13 @@ func (f *redisFlags) redisConfig() (c redis.ClientConfig, err error) {
 	return c, nil
 }
 
-// openRedis connects.
-func (f *redisFlags) openRedis(ctx context.Context, log *zap.Logger) (*redis.Client, error) {
+// openRedis connects. The writer alone needs fewer rights than a node.
+func (f *redisFlags) openRedis(ctx context.Context, log *zap.Logger, writer bool) (*redis.Client, error) {
 	c, err := f.redisConfig()
 	if err != nil {
 		return nil, err
 	}
+	c.Writer = writer
 	client, err := redis.Open(ctx, c)
 	if err != nil {
 		return nil, fmt.Errorf("--redis: %w", err)
@@ -92,7 +94,7 @@ func (n *Node) newCluster(ctx context.Context) (_ *cluster, err error) {
 			c.release(ctx)
 		}
 	}()
-	if c.client, err = n.cfg.openRedis(ctx, n.log); err != nil {
+	if c.client, err = n.cfg.openRedis(ctx, n.log, false); err != nil {
 		return nil, err
 	}
 	if c.store, err = n.openMySQL(ctx); err != nil {
@@ -110,6 +112,7 @@ func (n *Node) newCluster(ctx context.Context) (_ *cluster, err error) {
 	c.relay = redis.New(redis.Config{Client: c.client, Log: c.log, Store: c.store, Logger: n.log, RoomRate: n.cfg.RoomRate})
 	c.History = redis.NewHistory(c.relay)
 	c.counts.Cluster = c.figures
+	c.counts.States = append(c.counts.States, c.relay.Contact())
 	n.metrics.Watch(c.counts)
 	return c, nil
 }
@@ -162,7 +165,7 @@ func (c *cluster) Queue() metrics.Queue {
 
 // figures is for metrics.
 func (c *cluster) figures() metrics.Cluster {
-	m := metrics.Cluster{Redis: c.relay.Stats(), Connected: c.relay.Connected(), Oldest: c.budget().Oldest.Seconds()}
+	m := metrics.Cluster{Redis: c.relay.Stats(), Connected: c.relay.Connected(), Writable: c.relay.Contact().State() == contact.Answers, Oldest: c.budget().Oldest.Seconds()}
 	m.Streamed, m.Stored = c.Asked()
 	return m
 }
@@ -188,8 +191,8 @@ func (c *cluster) Blocked(ctx context.Context) (map[string]int64, error) { retur
 // Ready implements delivery. That the database does not answer is no reason
 // to send clients elsewhere: messages are delivered, and history heals.
 func (c *cluster) Ready(ctx context.Context) error {
-	if !c.relay.Connected() {
-		return fmt.Errorf("redis: %w", redis.ErrUnavailable)
+	if err := c.relay.Ready(); err != nil {
+		return err
 	}
 	return c.log.Ready(ctx)
 }

@@ -32,6 +32,9 @@ func (p peers) Order(ctx context.Context, o sessions.Order) error {
 	if late := (redis.NotApplied{}); errors.As(err, &late) {
 		return schema.ErrInternal.Because("not in time on " + some(late.Nodes) + ", where it takes effect as soon as it can")
 	}
+	if refused := (redis.Refused{}); errors.As(err, &refused) {
+		return schema.ErrTooManyRequests.Because("the nodes were not told: Redis refuses writes")
+	}
 	if errors.Is(err, redis.ErrUnavailable) {
 		return schema.ErrInternal.Because("no answer from Redis; it may still take effect")
 	}

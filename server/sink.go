@@ -115,7 +115,7 @@ func newSinkProcess(ctx context.Context, cfg sinkCmd, log *zap.Logger) (_ *sinkP
 	}
 	var stream writer.Stream
 	if cfg.Redis != "" {
-		if s.relay, err = cfg.openRedis(ctx, log); err != nil {
+		if s.relay, err = cfg.openRedis(ctx, log, true); err != nil {
 			return nil, err
 		}
 		stream = s.relay

@@ -142,7 +142,7 @@ func (p *presence) back(r roll) {
 
 // later has a room written again, but not at once.
 func (p *presence) later(a *attendance, err error) {
-	if _, temporary := notExecuted(err); !temporary {
+	if !p.relay.refusedBy(err) {
 		p.relay.log.Error("Redis refuses to keep who is in a room", zap.Error(err))
 	}
 	time.AfterFunc(presenceRetry, func() {

@@ -5,6 +5,6 @@
 -- Returns the boots, each with its field, and the number of users with a name.
 for i = 1, 3 do
   local left = redis.call('PTTL', KEYS[i])
-  if left >= 0 and left < ARGV[1] / 2 then redis.call('PEXPIRE', KEYS[i], ARGV[1]) end
+  if left >= 0 and left < ARGV[1] / 2 then redis.pcall('PEXPIRE', KEYS[i], ARGV[1]) end -- a Redis that takes no writes is still asked
 end
 return {redis.call('HGETALL', KEYS[1]), redis.call('HLEN', KEYS[2])}

@@ -142,7 +142,10 @@ func parseCrowd(result rueidis.RedisResult) (c crowd, err error) {
 // bury takes what dead nodes have left out of crowds, and has it taken out of
 // Redis. Who is not known to live is asked after: it may be new.
 func (r *Relay) bury(ctx context.Context, rooms []string, crowds []crowd) {
-	alive := r.registry.names(r.cfg.Lease)
+	if !r.trusts() {
+		return // nobody could say that it is alive
+	}
+	alive := r.alive(r.cfg.Lease)
 	doubtful := make(map[string]bool)
 	for _, c := range crowds {
 		for boot := range c.boots {
@@ -179,6 +182,9 @@ func (r *Relay) takeOut(room, boot string) {
 			cancel()
 			if r.ctx.Err() != nil {
 				return
+			}
+			if err != nil && r.refusedBy(err) {
+				return // contact has a line, and the next look finds it
 			}
 			if err != nil || len(reply) != 2 {
 				r.log.Warn("a dead node's clients could not be taken out of a room yet", zap.String("boot", boot), zap.Error(err))

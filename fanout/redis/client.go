@@ -23,6 +23,8 @@ type ClientConfig struct {
 	CA string
 	// Prefix begins every key and channel; default "hubbub".
 	Prefix string
+	// Writer says that no relay will use this: the user needs fewer rights.
+	Writer bool
 }
 
 // Check reports the first setting that cannot be meant, without its secrets.
@@ -81,7 +83,10 @@ func (c *ClientConfig) options() (o rueidis.ClientOption, err error) {
 // Client is the connection to Redis.
 type Client struct {
 	rueidis rueidis.Client
+	options rueidis.ClientOption
+	dialer  *dialer
 	keys    keyspace
+	writer  bool
 	notes   []string // what is not as it should be, and no reason to stop
 }
 
@@ -95,11 +100,13 @@ func Open(ctx context.Context, cfg ClientConfig) (*Client, error) {
 	if cfg.Prefix == "" {
 		cfg.Prefix = "hubbub"
 	}
+	c := &Client{options: options, dialer: newDialer(&options), keys: keyspace(cfg.Prefix), writer: cfg.Writer}
+	options.DialCtxFn = c.dialer.open
 	r, err := rueidis.NewClient(options)
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", strings.Join(options.InitAddress, ", "), err)
 	}
-	c := &Client{rueidis: r, keys: keyspace(cfg.Prefix)}
+	c.rueidis = r
 	if err := c.check(ctx); err != nil {
 		r.Close()
 		return nil, fmt.Errorf("%s: %w", strings.Join(options.InitAddress, ", "), err)
@@ -127,22 +134,34 @@ func (c *Client) check(ctx context.Context) error {
 	}
 	for _, node := range c.rueidis.Nodes() {
 		info, err := node.Do(ctx, node.B().Info().Section("server", "memory").Build()).ToString()
-		if refused, ok := rueidis.IsRedisErr(err); ok && strings.HasPrefix(refused.Error(), "NOPERM") {
+		if a, _ := answerOf(err); a.code == "NOPERM" {
 			c.notes = append(c.notes, "the Redis user may not read INFO: version and eviction policy were not checked")
-			continue
+			info, err = "", nil
 		}
 		if err != nil {
 			return err
 		}
-		note, err := judge(info)
-		if err != nil {
-			return err
+		if info != "" {
+			note, err := judge(info)
+			if err != nil {
+				return err
+			}
+			if note != "" {
+				c.notes = append(c.notes, note)
+			}
 		}
-		if note != "" {
-			c.notes = append(c.notes, note)
+		if err := c.rights(ctx, node); err != nil && !unready(err) {
+			return err
 		}
 	}
 	return nil
+}
+
+// unready reports whether a server refuses for now, which is no reason not to
+// start: its state is in readiness, metrics and the log.
+func unready(err error) bool {
+	a, _ := answerOf(err)
+	return a.refused && a.before
 }
 
 // judge reads INFO: a version that will not do is an error, an eviction policy

@@ -203,6 +203,13 @@ func (e NotApplied) Error() string {
 	return "not applied yet by " + strings.Join(e.Nodes, ", ")
 }
 
+// Refused says that Redis answers and takes no order at the moment.
+type Refused struct{ Err error }
+
+func (e Refused) Error() string { return "Redis refuses writes: " + e.Err.Error() }
+
+func (e Refused) Unwrap() error { return e.Err }
+
 // Order gives an order to all nodes and waits until everyone that may have
 // clients has carried it out. When ctx ends before, the error is a NotApplied.
 func (r *Relay) Order(ctx context.Context, order []byte) error {
@@ -213,9 +220,7 @@ func (r *Relay) Order(ctx context.Context, order []byte) error {
 	var left []string
 	for wait := 2 * time.Millisecond; ; wait = min(2*wait, 50*time.Millisecond) {
 		if s, err := r.nodes(ctx, "", nil); err == nil {
-			if r.registry.take(s, r.cfg.Lease, r.linger()) {
-				r.presence.look()
-			}
+			r.takeIn(s)
 			if left = r.behind(s, at); len(left) == 0 {
 				return nil
 			}
@@ -244,6 +249,9 @@ func (r *Relay) give(ctx context.Context, order []byte) (position, error) {
 			return parsePosition(id)
 		}
 		if _, again := notExecuted(err); !again {
+			if r.refusedBy(err) {
+				return position{}, Refused{err}
+			}
 			r.log.Error("Redis refuses an order", zap.Error(err))
 			return position{}, err
 		}
@@ -258,7 +266,7 @@ func (r *Relay) give(ctx context.Context, order []byte) (position, error) {
 // behind lists the nodes that may have clients and have not come to a position,
 // by name.
 func (r *Relay) behind(s standings, at position) (names []string) {
-	nodes := r.registry.names(r.linger())
+	nodes := r.alive(r.linger())
 	if _, known := nodes[r.boot]; !known && r.served.self.Load() != nil {
 		nodes[r.boot] = "this node" // which has not told of itself yet
 	}

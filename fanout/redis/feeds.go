@@ -265,6 +265,36 @@ func (fs *feeds) reroute() {
 	}
 }
 
+// probes names a key on every primary of a cluster; none where there is one
+// primary, or while nobody knows them.
+func (fs *feeds) probes() (list []probe) {
+	fs.mu.RLock()
+	defer fs.mu.RUnlock()
+	if fs.slots == nil {
+		return nil
+	}
+	found := make(map[string]bool)
+	for i := 0; len(found) < len(fs.feeds) && i < clusterSlots; i++ {
+		key := fs.relay.keys.probe(i)
+		if addr := fs.slots[fs.slot(key)]; addr != "" && !found[addr] {
+			found[addr] = true
+			list = append(list, probe{addr: addr, key: key})
+		}
+	}
+	return list
+}
+
+// primaryOf is where a channel is, in a cluster.
+func (fs *feeds) primaryOf(channel string) string {
+	slot := fs.slot(channel)
+	fs.mu.RLock()
+	defer fs.mu.RUnlock()
+	if fs.slots == nil {
+		return ""
+	}
+	return fs.slots[slot]
+}
+
 // readSlots asks the nodes for the address of each slot's primary.
 func (fs *feeds) readSlots() (slots []string, err error) {
 	ctx, cancel := context.WithTimeout(fs.relay.ctx, 2*time.Second)

@@ -2,6 +2,7 @@ package redis
 
 import (
 	"encoding/hex"
+	"strconv"
 	"strings"
 )
 
@@ -49,3 +50,6 @@ func (k keyspace) orders() string { return string(k) + ":orders" }
 
 // lease is the key that says that a node's boot is alive.
 func (k keyspace) lease(boot string) string { return string(k) + ":node:" + boot }
+
+// probe is a key for finding out whether a primary takes writes.
+func (k keyspace) probe(i int) string { return string(k) + ":probe:" + strconv.Itoa(i) }

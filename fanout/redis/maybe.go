@@ -45,27 +45,35 @@ func (m *maybes) rooms() map[string]struct{} {
 	return rooms
 }
 
-// lookUp finds out from the stream what became of a batch.
-func (r *Relay) lookUp(p parcel) {
+// lookUp finds out from the stream what became of a batch. When the call is
+// known to have ended, what is not there never will be.
+func (r *Relay) lookUp(p parcel, ended bool) {
 	deadline := time.Now().Add(r.cfg.Patience)
 	for {
-		found, err := r.ownEntries(p.sender.room)
+		found, since, err := r.ownEntries(p.sender.room)
 		if err == nil {
-			r.resolve(p, found)
+			// The clocks differ by a second at most, or mint.lua would have refused.
+			whole := since.Before(p.entries[0].at.Add(-2 * time.Second))
+			r.resolve(p, found, ended && whole)
 			return
 		}
 		if time.Now().After(deadline) {
-			r.resolve(p, nil)
+			r.resolve(p, nil, false)
 			return
 		}
 		time.Sleep(retryAfter)
 	}
 }
 
-// resolve goes on with those of a batch that were minted.
-func (r *Relay) resolve(p parcel, found map[uint64]*schema.Message) {
+// resolve goes on with those of a batch that were minted. The others were
+// certainly not, or nobody knows.
+func (r *Relay) resolve(p parcel, found map[uint64]*schema.Message, certain bool) {
 	for _, e := range p.entries {
 		at := found[e.counter]
+		if at == nil && certain {
+			r.refuse([]entry{e})
+			continue
+		}
 		if at == nil {
 			r.maybe(e)
 			continue
@@ -84,22 +92,27 @@ func (r *Relay) resolve(p parcel, found map[uint64]*schema.Message) {
 }
 
 // ownEntries returns the newest entries of a stream that this boot has sent,
-// by counter.
-func (r *Relay) ownEntries(room string) (map[uint64]*schema.Message, error) {
+// by counter, and from when on they are all: the zero time when the stream has
+// no others.
+func (r *Relay) ownEntries(room string) (found map[uint64]*schema.Message, since time.Time, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	state := r.keys.state(room)
 	entries, err := r.client.Do(ctx, r.client.B().Xrevrange().Key(stream(state)).End("+").Start("-").Count(lookBack).Build()).AsXRange()
 	if err != nil {
-		return nil, err
+		return nil, since, err
 	}
-	found := make(map[uint64]*schema.Message)
-	for _, e := range entries {
-		if m, by, err := parseEntry(room, e); err == nil && by.boot == r.boot {
+	found = make(map[uint64]*schema.Message)
+	for i, e := range entries {
+		m, by, err := parseEntry(room, e)
+		if err == nil && by.boot == r.boot {
 			found[by.counter] = m
 		}
+		if err == nil && i == lookBack-1 {
+			since = schema.OffsetTime(m.Offset)
+		}
 	}
-	return found, nil
+	return found, since, nil
 }
 
 // maybe tells a sender that nobody knows, and remembers the message.
@@ -154,7 +167,7 @@ func (r *Relay) sweepMaybes() {
 	r.maybes.some.Store(len(r.maybes.messages) > 0)
 	r.maybes.mu.Unlock()
 	for room := range rooms {
-		found, err := r.ownEntries(room)
+		found, _, err := r.ownEntries(room)
 		if err != nil {
 			return
 		}

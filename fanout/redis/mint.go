@@ -3,14 +3,12 @@ package redis
 import (
 	"context"
 	"encoding/binary"
-	"strings"
 	"time"
 
 	"github.com/redis/rueidis"
 	"go.uber.org/zap"
 
 	"github.com/hubbub-chat/hubbub/fanout"
-	"github.com/hubbub-chat/hubbub/schema"
 )
 
 // mintAll is a minting worker.
@@ -67,21 +65,25 @@ func (r *Relay) minted(p parcel, result rueidis.RedisResult) {
 		r.outbox.finish(p, nil)
 		return
 	}
-	certain, again := notExecuted(err)
+	answer, answered := answerOf(err)
 	switch {
-	case !certain:
-		r.aside(p, func() { r.lookUp(p) })
-	case strings.HasPrefix(err.Error(), "COLD"):
+	case answer.code == "COLD":
 		r.aside(p, func() { r.warm(p) })
-	case again:
-		if strings.HasPrefix(err.Error(), "CLOCK") {
+	case answer.again || !answered && neverSent(err):
+		if answer.code == "CLOCK" {
 			r.log.Warn("the clocks of Redis and this node disagree, or Redis is slow", zap.Error(err))
 		}
 		r.retry(p)
-	default:
-		r.log.Error("Redis refuses to order messages", zap.Error(err))
+	case answer.before:
 		r.refuse(p.entries)
 		r.outbox.finish(p, nil)
+	default:
+		// There was no answer, or the script may have failed with its work half
+		// done.
+		if !r.refusedBy(err) {
+			r.log.Error("Redis fails to order messages", zap.Error(err))
+		}
+		r.aside(p, func() { r.lookUp(p, answered) })
 	}
 }
 
@@ -131,7 +133,7 @@ func (r *Relay) refuse(entries []entry) {
 	for _, e := range entries {
 		r.cfg.Log.Release(e.message)
 		r.stats.refused.Add(1)
-		e.done(schema.ErrTooManyRequests.Because("the server cannot take messages right now"))
+		e.done(errRefused)
 	}
 }
 

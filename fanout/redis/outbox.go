@@ -2,13 +2,9 @@ package redis
 
 import (
 	"context"
-	"errors"
-	"net"
 	"slices"
 	"sync"
 	"time"
-
-	"github.com/redis/rueidis"
 
 	"github.com/hubbub-chat/hubbub/schema"
 )
@@ -296,6 +292,10 @@ func (r *Relay) Publish(m *schema.Message, done func(error)) error {
 	if err := r.hub.Admit(m.Room); err != nil {
 		return err
 	}
+	if err := r.admit(m.Room); err != nil {
+		r.stats.refused.Add(1)
+		return err
+	}
 	if err := r.cfg.Log.Reserve(m); err != nil {
 		r.stats.refused.Add(1)
 		return err
@@ -306,10 +306,4 @@ func (r *Relay) Publish(m *schema.Message, done func(error)) error {
 		return ErrUnavailable
 	}
 	return nil
-}
-
-// neverSent reports whether a call failed before it could reach Redis.
-func neverSent(err error) bool {
-	var op *net.OpError
-	return errors.As(err, &op) && op.Op == "dial" || errors.Is(err, rueidis.ErrClosing)
 }

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"go.uber.org/zap"
 )
 
 // Self is this node, as the others are to know it.
@@ -83,6 +85,7 @@ type registry struct {
 
 // seen is a record and when it was written, by this node's clock.
 type seen struct {
+	boot   string
 	record nodeRecord
 	at     time.Time
 	dead   bool // it has been noticed that the lease is over
@@ -107,8 +110,12 @@ type standings struct {
 func (r *Relay) nodes(ctx context.Context, boot string, record []byte) (s standings, err error) {
 	ctx, cancel := context.WithTimeout(ctx, silence)
 	defer cancel()
+	forget := r.linger()
+	if !r.trusts() {
+		forget = 24 * time.Hour // nobody could write
+	}
 	reply, err := call{nodesScript, []string{r.keys.nodes()}, []string{
-		decimal(r.linger().Milliseconds()), boot, string(record),
+		decimal(forget.Milliseconds()), boot, string(record),
 	}}.run(ctx, r.client).ToArray()
 	if err != nil {
 		return s, err
@@ -150,37 +157,71 @@ func (s *standings) add(now int64, field, at, value string) {
 	s.records[field], s.ages[field] = record, time.Duration(max(0, now-ms))*time.Millisecond
 }
 
-// take brings in what Redis says. It reports whether somebody has died.
-func (g *registry) take(s standings, lease, linger time.Duration) (died bool) {
+// take brings in what Redis says. It returns who has come, who has ended, and,
+// where a long silence means that, who has died.
+func (g *registry) take(s standings, lease, linger time.Duration, trusted bool) (come, ended, died []seen) {
 	now := time.Now()
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for boot, record := range s.records {
 		at := now.Add(-s.ages[boot])
-		g.peers[boot] = seen{record, at, g.peers[boot].dead && now.Sub(at) > lease}
-	}
-	for _, boot := range s.ended {
-		delete(g.peers, boot)
-	}
-	for boot, p := range g.peers {
-		if now.Sub(p.at) > linger {
-			delete(g.peers, boot)
-		} else if now.Sub(p.at) > lease && !p.dead {
-			p.dead, died = true, true
-			g.peers[boot] = p
+		before, known := g.peers[boot]
+		p := seen{boot, record, at, before.dead && now.Sub(at) > lease}
+		if g.peers[boot] = p; now.Sub(at) <= lease && (!known || before.dead) {
+			come = append(come, p)
 		}
 	}
-	return died
+	for _, boot := range s.ended {
+		if p, ok := g.peers[boot]; ok {
+			ended = append(ended, p)
+			delete(g.peers, boot)
+		}
+	}
+	if !trusted {
+		return come, ended, nil
+	}
+	for boot, p := range g.peers {
+		if now.Sub(p.at) > lease && !p.dead {
+			p.dead = true
+			g.peers[boot], died = p, append(died, p)
+		}
+		if now.Sub(p.at) > linger {
+			delete(g.peers, boot)
+		}
+	}
+	return come, ended, died
 }
 
-// names returns by boot the names of the nodes that were heard of so lately.
-func (g *registry) names(within time.Duration) map[string]string {
-	now := time.Now()
+// takeIn is take, with a line for each node that has come or gone.
+func (r *Relay) takeIn(s standings) {
+	come, ended, died := r.registry.take(s, r.cfg.Lease, r.linger(), r.trusts())
+	for _, p := range come {
+		if p.boot != r.boot {
+			r.log.Info("another node is there", zap.String("node", p.record.Name), zap.String("boot", p.boot))
+		}
+	}
+	for _, p := range ended {
+		if p.boot != r.boot {
+			r.log.Info("another node has stopped", zap.String("node", p.record.Name), zap.String("boot", p.boot))
+		}
+	}
+	for _, p := range died {
+		r.log.Warn("another node is silent and counts as dead", zap.String("node", p.record.Name), zap.String("boot", p.boot), zap.Time("since", p.at))
+	}
+	if len(died) > 0 {
+		r.presence.look()
+	}
+}
+
+// alive returns by boot the names of the nodes that were heard of so lately;
+// while silence means nothing, of all that are known and had not died before.
+func (r *Relay) alive(within time.Duration) map[string]string {
+	g, now, trusted := &r.registry, time.Now(), r.trusts()
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	names := make(map[string]string)
 	for boot, p := range g.peers {
-		if now.Sub(p.at) <= within {
+		if now.Sub(p.at) <= within || !trusted && !p.dead {
 			names[boot] = p.record.Name
 		}
 	}
@@ -189,12 +230,12 @@ func (g *registry) names(within time.Duration) map[string]string {
 
 // Peers lists the living nodes by name, as they were at the last heartbeat.
 func (r *Relay) Peers() []Peer {
-	now := time.Now()
+	alive := r.alive(r.cfg.Lease)
 	r.registry.mu.Lock()
 	defer r.registry.mu.Unlock()
 	var list []Peer
 	for boot, p := range r.registry.peers {
-		if now.Sub(p.at) <= r.cfg.Lease {
+		if _, ok := alive[boot]; ok {
 			list = append(list, Peer{boot, p.record.Name, p.record.Record})
 		}
 	}
@@ -222,7 +263,7 @@ func (r *Relay) describeAll(ctx context.Context, self Self) {
 	for first := true; ; first = false {
 		r.describe(self)
 		if first {
-			_ = r.tell() // else the heartbeat does
+			r.tell() // else the heartbeat does
 		}
 		select {
 		case <-ctx.Done():
@@ -232,8 +273,9 @@ func (r *Relay) describeAll(ctx context.Context, self Self) {
 	}
 }
 
-// tell writes this node's record, when it has one, and takes in the others'.
-func (r *Relay) tell() error {
+// tell writes this node's record, when it has one, and takes in the others'. It
+// reports whether Redis lets them be read, though it may refuse the writing.
+func (r *Relay) tell() (heard bool) {
 	g := &r.registry
 	g.telling.Lock()
 	defer g.telling.Unlock()
@@ -244,19 +286,30 @@ func (r *Relay) tell() error {
 		boot = "" // only read
 	}
 	s, err := r.nodes(r.ctx, boot, record)
+	if a, _ := answerOf(err); boot != "" && a.refused {
+		boot = ""
+		s, err = r.nodes(r.ctx, boot, nil)
+	} else if boot != "" && err == nil {
+		r.toldOf(s.known)
+	}
 	if err != nil {
-		return err
+		if !r.refusedBy(err) {
+			r.log.Error("Redis refuses to keep what nodes tell of themselves", zap.Error(err))
+		}
+		return false
 	}
-	if g.take(s, r.cfg.Lease, r.linger()) {
-		r.presence.look()
-	}
-	lost := g.told && boot != "" && !s.known
-	g.told = boot != ""
-	if lost {
+	r.takeIn(s)
+	return true
+}
+
+// toldOf notes that this node's record was written, and whether it was there
+// before. Called with telling held.
+func (r *Relay) toldOf(known bool) {
+	if r.registry.told && !known {
 		r.log.Warn("Redis has lost what this node told of itself; it is told again")
 		r.presence.look()
 	}
-	return nil
+	r.registry.told = true
 }
 
 // resign takes this node off the registry: nobody need wait for it.
@@ -283,9 +336,13 @@ type isolation struct {
 // watch tells the node when nothing has been heard of Redis for too long, and
 // when it is back. Messages that were missed are found later; an order to
 // disconnect somebody must not wait that long.
-func (r *Relay) watch(beat bool) {
+//
+// What counts is whether this node hears: a Redis that refuses writes, or that
+// serves no node yet, has no order that this one would miss. One that turns this
+// node away, by a password or a right, may have: it is away.
+func (r *Relay) watch(heard bool) {
 	now := time.Now()
-	if beat && r.feeds.connected() && r.control.heard(now) {
+	if heard && r.feeds.connected() && r.control.heard(now) || r.heartbeat.nobody {
 		r.isolation.whole = now
 	}
 	lost := now.Sub(r.isolation.whole) > r.cfg.Isolation

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -80,13 +79,13 @@ type Relay struct {
 	syncs   *queue[*link]
 	asides  chan struct{} // taken by what waits for an unclear outcome, a cold room or a dead node
 	rescues rescues
-	contact heartbeat
 	events  *queue[publication]
 	maybes  maybes
 	heals   heals
 	stats   counters
 	calls   atomic.Uint64 // that minted
 
+	heartbeat *heartbeat
 	registry  registry
 	isolation isolation
 	served    served
@@ -117,9 +116,10 @@ func New(cfg Config) *Relay {
 		cfg.Logger = zap.NewNop()
 	}
 	r := &Relay{
-		cfg: cfg, client: cfg.Client.rueidis, keys: cfg.Client.keys, log: cfg.Logger, boot: random(bootLen),
+		cfg: cfg, heartbeat: newHeartbeat(&cfg), keys: cfg.Client.keys, log: cfg.Logger, boot: random(bootLen),
 		syncs: newQueue[*link](0), events: newQueue[publication](maxEvents),
 	}
+	r.client = watchedClient{cfg.Client.rueidis, r.heartbeat}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	r.outbox = newOutbox(cfg.RoomRate)
 	r.asides = make(chan struct{}, 64)
@@ -231,23 +231,7 @@ func (r *Relay) Stats() Stats {
 	}
 	s.Rooms, s.Feeds = r.feeds.count()
 	s.Queued, s.Open = r.outbox.count()
-	s.Peers, s.Isolated, s.Orders = len(r.registry.names(r.cfg.Lease)), r.isolation.is.Load(), r.control.applied.Load()
+	s.Peers, s.Isolated, s.Orders = len(r.alive(r.cfg.Lease)), r.isolation.is.Load(), r.control.applied.Load()
 	s.Present, s.Pending = r.presence.count()
 	return s
-}
-
-// notExecuted reports whether a call that failed did certainly not take
-// effect; again says that it may succeed soon. CLOCK is among those: a call
-// that had to wait for a second looks as if the clocks disagreed.
-func notExecuted(err error) (certain, again bool) {
-	reply, ok := rueidis.IsRedisErr(err)
-	if !ok {
-		return neverSent(err), true
-	}
-	for _, code := range []string{"TRYAGAIN", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "READONLY", "MOVED", "ASK", "BUSY", "UNKILLABLE", "CLOCK"} {
-		if strings.HasPrefix(reply.Error(), code) {
-			return true, true
-		}
-	}
-	return true, false
 }

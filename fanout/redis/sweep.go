@@ -1,10 +1,8 @@
 package redis
 
 import (
-	"context"
 	"math"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -25,67 +23,25 @@ type rescues struct {
 	under map[string]struct{}
 }
 
-// heartbeat is when Redis was last heard of, Unix milliseconds.
-type heartbeat struct{ at atomic.Int64 }
-
-// LastContact is when Redis last answered.
-func (r *Relay) LastContact() time.Time { return time.UnixMilli(r.contact.at.Load()) }
-
-// Connected reports whether every primary is connected and was heard of
-// lately.
-func (r *Relay) Connected() bool {
-	return r.feeds.connected() && time.Since(r.LastContact()) < r.cfg.Lease
-}
-
-// beatAll renews the lease that says that this boot is alive.
-func (r *Relay) beatAll() {
-	tick := time.NewTicker(r.cfg.Lease / 5)
-	defer tick.Stop()
-	r.isolation.whole = time.Now()
-	for {
-		r.watch(r.beat())
-		select {
-		case <-r.ctx.Done():
-			// The successor need not wait to produce what is left.
-			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-			defer cancel()
-			r.client.Do(ctx, r.client.B().Del().Key(r.keys.lease(r.boot)).Build())
-			return
-		case <-tick.C:
-		}
-	}
-}
-
-// beat reports whether Redis has answered.
-func (r *Relay) beat() bool {
-	ctx, cancel := context.WithTimeout(r.ctx, silence)
-	defer cancel()
-	if r.client.Do(ctx, r.client.B().Set().Key(r.keys.lease(r.boot)).Value("1").Px(r.cfg.Lease).Build()).Error() != nil {
-		return false
-	}
-	r.contact.at.Store(time.Now().UnixMilli())
-	if err := r.tell(); err != nil {
-		if _, temporary := notExecuted(err); !temporary {
-			r.log.Error("Redis refuses to keep what nodes tell of themselves", zap.Error(err))
-		}
-		return false
-	}
-	return true
-}
-
 // sweepAll looks at rooms that were published to lately: the last payload of
 // a burst, when it is lost, has no next one that shows it. It also finds what
 // dead nodes have left, so it looks for longer than their leases last.
 func (r *Relay) sweepAll() {
 	tick := time.NewTicker(r.cfg.Sweep)
 	defer tick.Stop()
-	for {
+	for trusted := true; ; {
 		select {
 		case <-r.ctx.Done():
 			return
 		case <-tick.C:
 		}
 		since := time.Now().Add(-r.cfg.Lease - 2*r.cfg.Sweep).Unix()
+		if now := r.trusts(); now != trusted {
+			if trusted = now; trusted {
+				since = 0 // nobody has looked for what dead nodes have left
+				r.presence.look()
+			}
+		}
 		for _, l := range r.feeds.all() {
 			l.mu.Lock()
 			if l.used >= since {
@@ -111,11 +67,11 @@ func (h *heals) forget(now time.Time) {
 // rescueAll produces what boots that are dead have left unconfirmed.
 func (r *Relay) rescueAll(room string, marks map[string]mark) {
 	for boot, left := range marks {
-		if boot == r.boot {
+		if boot == r.boot || !r.trusts() {
 			continue
 		}
 		r.onceAside(boot+room, func() {
-			if err := r.rescue(room, boot, left); err != nil && r.ctx.Err() == nil {
+			if err := r.rescue(room, boot, left); err != nil && r.ctx.Err() == nil && !r.refusedBy(err) {
 				r.log.Warn("messages of a dead node could not be produced yet", zap.String("boot", boot), zap.Error(err))
 			}
 		})

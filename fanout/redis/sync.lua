@@ -28,9 +28,13 @@ elseif known > 0 and known < last and epoch == ARGV[2] and #redis.call('XRANGE',
 end
 if lost then
   epoch = ARGV[4]
-  redis.call('HSET', KEYS[1], 'last', text(last), 'epoch', epoch)
-  redis.call('PEXPIRE', KEYS[1], ARGV[6])
-  redis.call('SPUBLISH', KEYS[1], 'E' .. epoch .. struct.pack('>I8', last))
+  local refused = redis.pcall('HSET', KEYS[1], 'last', text(last), 'epoch', epoch)
+  if type(refused) ~= 'table' or not refused.err then
+    redis.call('PEXPIRE', KEYS[1], ARGV[6])
+    redis.call('SPUBLISH', KEYS[1], 'E' .. epoch .. struct.pack('>I8', last))
+  elseif ARGV[2] ~= '' then
+    return refused
+  end -- else the epoch is the caller's alone: people may come in while Redis takes no writes
 end
 
 local entries

@@ -173,6 +173,11 @@ func (c *Contact) Status() Status {
 // State is the State of Status.
 func (c *Contact) State() State { return c.Status().State }
 
+// Troubled reports whether the latest calls were refused or not answered, even
+// if it is too early to call that a State: then the back end is worth asking
+// again soon.
+func (c *Contact) Troubled() bool { return c.troubled.Load() }
+
 // update changes what is known, and logs a change of state.
 func (c *Contact) update(change func(now time.Time)) {
 	c.mu.Lock()

@@ -9,26 +9,18 @@ import (
 // Cluster is what a node of a cluster counts beside the rest.
 type Cluster struct {
 	Redis            redis.Stats
-	Connected        bool    // Redis answers
+	Connected        bool    // Redis answers, and every primary is listened to
+	Writable         bool    // it takes writes
 	Streamed, Stored uint64  // questions of history that the stream answered, and that the database was asked
 	Oldest           float64 // seconds that the oldest message on its way to being durable has waited
 }
 
 func clusterStats(read func() Cluster) prometheus.Collector {
 	c := &snapshots[Cluster]{read: read}
-	c.gauge("hubbub_redis_up", "1 while Redis answers and every primary is listened to.", func(s Cluster) float64 {
-		if s.Connected {
-			return 1
-		}
-		return 0
-	})
+	c.gauge("hubbub_redis_up", "1 while Redis answers, if only to refuse, and every primary is listened to.", func(s Cluster) float64 { return flag(s.Connected) })
+	c.gauge("hubbub_redis_writable", "1 while every primary takes writes; 0 while messages are refused for that.", func(s Cluster) float64 { return flag(s.Writable) })
 	c.gauge("hubbub_cluster_nodes", "Nodes that live, this one among them.", func(s Cluster) float64 { return float64(s.Redis.Peers) })
-	c.gauge("hubbub_cluster_isolated", "1 while this node has been without Redis for too long and takes no clients.", func(s Cluster) float64 {
-		if s.Redis.Isolated {
-			return 1
-		}
-		return 0
-	})
+	c.gauge("hubbub_cluster_isolated", "1 while this node has been without Redis for too long and takes no clients.", func(s Cluster) float64 { return flag(s.Redis.Isolated) })
 	c.counter("hubbub_cluster_orders_total", "Orders of the server API, given on any node, that this one has carried out.", func(s Cluster) uint64 { return s.Redis.Orders })
 	c.gauge("hubbub_presence_rooms", "Rooms whose presence this node keeps in Redis.", func(s Cluster) float64 { return float64(s.Redis.Present) })
 	c.gauge("hubbub_presence_pending", "Clients who have come or gone and are not written yet.", func(s Cluster) float64 { return float64(s.Redis.Pending) })
