@@ -4,6 +4,8 @@ import { paintAvatar } from './avatar.js';
 import { Composer } from './composer.js';
 import { Connection } from './connection.js';
 import { Drawers } from './drawers.js';
+import { roomLabel } from './names.js';
+import { Pass } from './pass.js';
 import { People } from './people.js';
 import { Profile } from './profile.js';
 import { Room } from './room.js';
@@ -30,7 +32,9 @@ const profile = new Profile({
 const transcript = new Transcript($('transcript'), $('message-template'), (act, nonce) => {
   if (act === 'retry') current.outbox.retry(nonce);
   if (act === 'discard') current.outbox.discard(nonce);
+  if (act === 'more') scroller.look();
 });
+const pass = new Pass({ form: $('pass'), token: $('pass-token'), hint: $('pass-hint') }, connection);
 const scroller = new Scroller($('scroller'), () => {
   if (scroller.nearTop) current?.loadOlder();
   if (scroller.atBottom) see();
@@ -121,8 +125,9 @@ function schedule() {
 
 function paint() {
   if (!current) return;
-  $('room-name').textContent = current.name;
-  $('scroller').setAttribute('aria-label', `Messages in ${current.name}`);
+  const label = roomLabel(current.name);
+  $('room-name').textContent = label;
+  $('scroller').setAttribute('aria-label', `Messages in ${label}`);
   // Old messages that come in by scrolling are not news to be read out.
   $('scroller').setAttribute('aria-busy', String(current.loading || current.loadingOlder));
   scroller.keeping(() => {
@@ -139,7 +144,7 @@ function paint() {
 
 // What is typed here has no author yet; the server will say who it was.
 function withAuthor(entry) {
-  entry.author ??= { id: 'me', name: profile.name };
+  entry.author ??= { id: connection.id, name: profile.name };
   entry.own = true;
   return entry;
 }
@@ -147,13 +152,21 @@ function withAuthor(entry) {
 function paintTop() {
   const complete = current.loaded && !current.hasOlder;
   const empty = complete && current.timeline.size === 0 && current.outbox.entries().length === 0;
-  $('loading').hidden = complete || current.state === 'refused';
-  $('opening').hidden = !complete;
+  // Only what is on its way is promised.
+  $('loading').hidden = complete || current.state === 'refused' || connection.state === 'stopped';
+  $('opening').hidden = !complete || connection.needsToken;
   $('opening').classList.toggle('empty', empty);
-  $('opening-title').textContent = empty ? 'It is quiet in here' : `This is where #${current.name} began`;
-  $('opening-text').textContent = empty
-    ? `Nobody has said anything in #${current.name} yet. Somebody has to be first.`
-    : 'There is nothing before this.';
+  const room = `#${roomLabel(current.name)}`;
+  if (!current.keepsHistory) {
+    $('opening-title').textContent = room;
+    $('opening-text').textContent = 'What was said here before you came is not shown to you.';
+  } else {
+    $('opening-title').textContent = empty ? 'It is quiet in here' : `This is where ${room} began`;
+    $('opening-text').textContent = empty
+      ? `Nobody has said anything in ${room} yet. Somebody has to be first.`
+      : 'There is nothing before this.';
+  }
+  pass.show();
 }
 
 function paintNotice() {
@@ -162,13 +175,21 @@ function paintNotice() {
   if (notice) $('notice-text').textContent = notice.text;
   $('notice-action').hidden = !notice?.action;
   $('notice-action').textContent = notice?.action ?? '';
-  composer.setEnabled(current.state !== 'refused', current.state === 'refused' ? 'You cannot write here' : `Message #${current.name}`);
+  const [enabled, hint] = writing();
+  composer.setEnabled(enabled, hint);
   const words = { idle: 'Offline', connecting: 'Connecting…', connected: 'Connected', reconnecting: 'Reconnecting…', stopped: 'Disconnected' };
-  $('link-state').textContent = words[connection.state];
+  $('link-state').textContent = connection.needsToken ? 'Waiting for a token' : words[connection.state];
   $('link-state').dataset.state = connection.state;
 }
 
+function writing() {
+  if (connection.needsToken) return [false, 'A token is needed to write here'];
+  if (current.state === 'refused') return [false, 'You cannot write here'];
+  return [true, `Message #${roomLabel(current.name)}`];
+}
+
 function noticeOf() {
+  if (connection.needsToken) return undefined; // the form for it says all
   if (connection.state === 'stopped') return { text: `Disconnected: ${connection.reason}.`, action: 'Reconnect' };
   if (current.state === 'refused') return { text: `This room is closed to you: ${current.reason}.`, action: 'Try again' };
   if (connection.state === 'reconnecting') return { text: 'Reconnecting… What you write now is sent when the connection is back.' };
@@ -185,18 +206,21 @@ function paintTitle() {
   if (!current) return;
   let unread = 0;
   for (const room of rooms.values()) unread += room.unread;
-  document.title = `${unread > 0 ? `(${unread > 99 ? '99+' : unread}) ` : ''}${current.name} · Hubbub`;
+  document.title = `${unread > 0 ? `(${unread > 99 ? '99+' : unread}) ` : ''}${roomLabel(current.name)} · Hubbub`;
   $('menu-dot').hidden = unread === current.unread; // something in a room that is not on the screen
 }
 
 function paintMe() {
   $('me-name').textContent = profile.name;
-  paintAvatar($('me-avatar'), profile.name || '?');
+  paintAvatar($('me-avatar'), { id: connection.id, name: profile.name || '?' });
 }
 
 // Beginnings
 
-connection.addEventListener('state', schedule);
+connection.addEventListener('state', () => {
+  paintMe(); // its colour is the connection's
+  schedule();
+});
 window.addEventListener('hashchange', () => enter(roomOfHash(location.hash)));
 document.addEventListener('visibilitychange', () => { if (current && onScreen(current)) see(); });
 $('pill').addEventListener('click', () => scroller.toBottom());

@@ -1,10 +1,11 @@
-// An avatar: initials on a colour of the name's own, the same on every screen.
+// An avatar: initials of the name on a colour of the user's own, the same on every
+// screen: two people who call themselves alike do not look alike.
 
 const HUES = 24; // fifteen degrees apart: as many as an eye can tell from one another
 
-export function hueOf(name) {
+function hueOf(id) {
   let hash = 2166136261; // FNV-1a: short names that differ in one letter get far apart
-  for (const unit of name) hash = Math.imul(hash ^ unit.codePointAt(0), 16777619);
+  for (const unit of id) hash = Math.imul(hash ^ unit.codePointAt(0), 16777619);
   return ((hash >>> 8) % HUES) * (360 / HUES); // FNV's low bits are its weak ones
 }
 
@@ -14,8 +15,11 @@ function initialsOf(name, letters) {
   return chosen.slice(0, letters).map((word) => [...word][0].toLocaleUpperCase()).join('') || '?';
 }
 
-export function paintAvatar(element, name, letters = 2) {
-  element.textContent = initialsOf(name, letters);
-  // Through the CSSOM: a style attribute would be refused by the page's policy.
-  element.style.setProperty('--hue', hueOf(name));
+export function paintAvatar(element, { id, name, server = false }, letters = 2) {
+  element.classList.toggle('from-server', server);
+  element.textContent = server ? '' : initialsOf(name, letters);
+  paintHue(element, id);
 }
+
+// Through the CSSOM: a style attribute would be refused by the page's policy.
+export function paintHue(element, id) { element.style.setProperty('--hue', hueOf(id)); }

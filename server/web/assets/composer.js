@@ -18,8 +18,9 @@ export class Composer {
     this.#send = send;
     text.addEventListener('input', () => this.#measure());
     text.addEventListener('keydown', (event) => {
-      // isComposing: the Enter that ends a Japanese or Chinese word is not for us.
-      if (event.key !== 'Enter' || event.shiftKey || event.isComposing) return;
+      // The Enter that ends a Japanese or Chinese word is not for us. Most browsers say
+      // isComposing; Safari sends it after the end of the composition, with key code 229.
+      if (event.key !== 'Enter' || event.shiftKey || event.isComposing || event.keyCode === 229) return;
       event.preventDefault();
       this.#submit();
     });

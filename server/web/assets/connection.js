@@ -1,26 +1,48 @@
-// The connection: the one SDK client of the page, and which connections were ours.
+// The connection: the one SDK client of the page, who it is to the server, and which
+// connections were ours.
 
-import { store } from './storage.js';
+import { asText, asTexts, store } from './storage.js';
 
 const REMEMBERED = 200; // connection ids kept, to know one's own messages after a reload
+
+// How a server that wants a token, or another one, ends a connection: the SDK's own
+// "unauthorized" (an expired token), the reply to a connect, and the close codes.
+const UNAUTHORIZED = new Set([1, 101, 109, 3500]);
+
+// Names that the SDK cannot keep a subscription under, see below.
+export const UNUSABLE = new Set(['hasOwnProperty']);
 
 export class Connection extends EventTarget {
   state = 'idle'; // idle, connecting, connected, reconnecting, stopped
   reason = '';
+  id = ''; // what others see as the user: a token's, or the guest's that this connection is
 
+  #code = 0;
   #client;
-  #own = new Set(store.local.get('clients', []));
+  #token = store.session.get('token', asText, ''); // for this tab alone, and never in an address
+  #own = new Set(store.local.get('clients', asTexts, []));
 
   constructor() {
     super();
-    const scheme = location.protocol === 'https:' ? 'wss' : 'ws';
-    this.#client = new globalThis.Centrifuge(`${scheme}://${location.host}/connection/websocket`, { name: 'hubbub-web' });
+    // Relative to the page, which may stand under a path of a proxy's.
+    const url = new URL('connection/websocket', document.baseURI);
+    url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:';
+    this.#client = new globalThis.Centrifuge(url.href, { name: 'hubbub-web', token: this.#token });
+    // The SDK looks subscriptions up in plain objects, where "constructor" is always
+    // there. Without Object.prototype behind them every room can be joined but one: the
+    // SDK calls hasOwnProperty on them.
+    const { hasOwnProperty } = Object.prototype;
+    for (const table of [this.#client.subscriptions(), this.#client._serverSubs]) {
+      Object.setPrototypeOf(table, Object.create(null, { hasOwnProperty: { value: hasOwnProperty } }));
+    }
     this.#client.on('connecting', () => this.#become(this.state === 'idle' ? 'connecting' : 'reconnecting'));
     this.#client.on('connected', (ctx) => {
+      this.id = userOf(this.#token) || `guest-${ctx.client}`;
       this.#remember(ctx.client);
       this.#become('connected');
     });
-    this.#client.on('disconnected', (ctx) => this.#become('stopped', ctx.reason));
+    this.#client.on('disconnected', (ctx) => this.#become('stopped', ctx.reason, ctx.code));
+    store.local.follow('clients', () => this.#recall());
   }
 
   connect(name) {
@@ -28,11 +50,22 @@ export class Connection extends EventTarget {
     this.#client.connect();
   }
 
+  // needsToken: the server lets nobody in without a token, or not with this one.
+  get needsToken() { return this.state === 'stopped' && UNAUTHORIZED.has(this.#code); }
+  get hasToken() { return this.#token !== ''; }
+
+  use(token) {
+    this.#token = token;
+    store.session.set('token', token);
+    this.#client.setToken(token);
+    this.#client.connect();
+  }
+
   // rename needs a new connection: a name is told once, in the connect command.
   // Subscriptions stay and recover, so nothing is missed meanwhile.
   rename(name) {
     this.#client.setData({ name });
-    if (this.state === 'idle') return;
+    if (this.state === 'idle' || this.needsToken) return;
     this.#client.disconnect();
     this.#client.connect();
   }
@@ -44,18 +77,42 @@ export class Connection extends EventTarget {
 
   forget(sub) { this.#client.removeSubscription(sub); }
 
+  // send resolves to the offset under which the room has the message, this one or the
+  // first that was sent with the key; undefined where nothing is kept.
+  async send(channel, data, key) {
+    const reply = await this.#client.rpc('chat.send', { channel, data, key });
+    return reply.data?.offset;
+  }
+
   isOwn(client) { return Boolean(client) && this.#own.has(client); }
 
+  #recall() {
+    this.#own = new Set([...store.local.get('clients', asTexts, []), ...this.#own]);
+  }
+
   #remember(client) {
+    this.#recall();
     this.#own.add(client);
-    const ids = [...new Set([...store.local.get('clients', []), ...this.#own])].slice(-REMEMBERED);
+    const ids = [...this.#own].slice(-REMEMBERED);
     this.#own = new Set(ids);
     store.local.set('clients', ids);
   }
 
-  #become(state, reason = '') {
+  #become(state, reason = '', code = 0) {
     this.state = state;
     this.reason = reason;
+    this.#code = code;
     this.dispatchEvent(new Event('state'));
+  }
+}
+
+// userOf reads whose a token is, without judging it: that is the server's to do.
+function userOf(token) {
+  try {
+    const claims = atob(token.split('.')[1].replaceAll('-', '+').replaceAll('_', '/'));
+    const { sub } = JSON.parse(new TextDecoder().decode(Uint8Array.from(claims, (char) => char.charCodeAt(0))));
+    return typeof sub === 'string' ? sub : '';
+  } catch {
+    return '';
   }
 }

@@ -1,6 +1,7 @@
 // The outbox: what was typed here and has not come back as a publication yet.
 // An entry is always in one of these states, and the person always sees which:
 //
+//   held     stored by a tab that is still open: that one sends it
 //   waiting  not sent: no connection, or the server asked to slow down
 //   sending  sent, no answer yet
 //   acked    the server has it for good; its publication is on the way
@@ -9,49 +10,59 @@
 //
 // Only waiting entries are sent by themselves. Sending an unsure one again could
 // double it, so that is left to the person, after recovery had its chance to show it.
+// The nonce is the idempotency key too: of a user with a token the server takes each once.
 
+import { claim, release } from './claims.js';
 import { newNonce } from './message.js';
-import { store } from './storage.js';
+import { asList, store } from './storage.js';
 
 const GRACE_MS = 3000; // recovered publications arrive within one round trip of subscribing
+const RELOAD_MS = 5000; // for a page that is reloaded to be gone: after that it is another tab
 const SLOW_DOWN_MS = 1000;
+const MAX_RESTORED = 200;
 const TOO_MANY_REQUESTS = 111;
 const INTERNAL = 100; // temporary: the server gave up waiting, the message may still be stored
 const NOT_SENT = new Set([3, 4, 7]); // the SDK's own codes for "was not even tried"
+const UNCLAIMED = 'Not sent: it was written before this page was loaded';
 
 export class Outbox {
   #entries = new Map(); // nonce → entry, in the order of typing
   #publish;
   #isOpen;
+  #isShown;
   #changed;
   #drawer;
   #pumping = false;
   #grace;
 
-  // publish sends one entry's data; isOpen tells whether it can be sent now.
-  constructor(room, { publish, isOpen, changed }) {
+  // publish sends one entry's data with a key and resolves to its offset; isOpen tells
+  // whether it can be sent now, isShown whether the message of an offset has arrived.
+  constructor(room, { publish, isOpen, isShown = () => false, changed }) {
     this.#publish = publish;
     this.#isOpen = isOpen;
+    this.#isShown = isShown;
     this.#changed = changed;
     this.#drawer = `outbox ${room}`;
     // Kept for the tab, so that a reload loses nothing that was typed.
-    for (const { nonce, text, at, state } of store.session.get(this.#drawer, [])) {
-      this.#put({ nonce, text, at, state: state === 'sending' ? 'unsure' : state });
-    }
+    for (const stored of store.session.get(this.#drawer, asEntries, [])) this.#restore(stored);
   }
 
   entries() { return [...this.#entries.values()]; }
 
   add(text) {
-    this.#put({ nonce: newNonce(), text, at: Date.now(), state: 'waiting' });
+    const nonce = newNonce();
+    this.#put({ nonce, text, at: Date.now(), state: 'waiting' });
+    claim(nonce);
     this.#save();
     this.pump();
   }
 
-  // take removes the entry a publication settles and returns it.
-  take(nonce) {
-    const entry = this.#entries.get(nonce);
-    if (entry && this.#entries.delete(nonce)) this.#save();
+  // settle removes the entry that a publication is, and returns it. One's own nonce
+  // tells, or the offset the server has answered.
+  settle({ nonce, offset, own }) {
+    let entry = own ? this.#entries.get(nonce) : undefined;
+    for (const each of this.#entries.values()) if (!entry && each.sentAs === offset) entry = each;
+    if (entry) this.#remove(entry);
     return entry;
   }
 
@@ -66,7 +77,10 @@ export class Outbox {
   }
 
   discard(nonce) {
-    if (this.take(nonce)) this.#changed();
+    const entry = this.#entries.get(nonce);
+    if (!entry) return;
+    this.#remove(entry);
+    this.#changed();
   }
 
   // opened is told when the room is live again and its missed messages are in.
@@ -90,8 +104,7 @@ export class Outbox {
       for (let entry; this.#isOpen() && (entry = this.#nextWaiting());) {
         this.#mark(entry, 'sending');
         try {
-          await this.#publish({ text: entry.text, nonce: entry.nonce });
-          this.#mark(entry, 'acked');
+          this.#acked(entry, await this.#publish({ text: entry.text, nonce: entry.nonce }, entry.nonce));
         } catch (error) {
           if (await this.#refused(entry, error) === 'stop') break;
         }
@@ -99,6 +112,13 @@ export class Outbox {
     } finally {
       this.#pumping = false;
     }
+  }
+
+  #acked(entry, offset) {
+    entry.sentAs = offset;
+    this.#mark(entry, 'acked');
+    // Sent before, from elsewhere: then it is in the room as somebody's message.
+    if (this.#isShown(offset) && this.#entries.has(entry.nonce)) this.discard(entry.nonce);
   }
 
   async #refused(entry, error) {
@@ -121,6 +141,19 @@ export class Outbox {
     return 'go on';
   }
 
+  // restore takes an entry from before a reload, once it is sure that no other tab has it.
+  async #restore({ nonce, text, at, state }) {
+    this.#put({ nonce, text, at, state: 'held', stored: state });
+    const entry = this.#entries.get(nonce);
+    const began = Date.now();
+    const mine = await claim(nonce);
+    if (!this.#entries.has(nonce)) return; // settled meanwhile, by the other tab
+    if (!mine && state === 'waiting') this.#mark(entry, 'failed', UNCLAIMED);
+    else if (Date.now() - began > RELOAD_MS && state !== 'failed') this.#mark(entry, 'unsure');
+    else this.#mark(entry, state, state === 'failed' ? 'Not sent' : '');
+    if (this.#isOpen()) this.opened();
+  }
+
   #nextWaiting() {
     for (const entry of this.#entries.values()) if (entry.state === 'waiting') return entry;
     return undefined;
@@ -128,6 +161,12 @@ export class Outbox {
 
   #put(entry) {
     this.#entries.set(entry.nonce, { key: `n${entry.nonce}`, version: 0, reason: '', ...entry });
+  }
+
+  #remove(entry) {
+    this.#entries.delete(entry.nonce);
+    release(entry.nonce);
+    this.#save();
   }
 
   #mark(entry, state, reason = '') {
@@ -142,6 +181,17 @@ export class Outbox {
   #save() {
     // What the server has for good is found again in history, not here.
     const kept = this.entries().filter((entry) => entry.state !== 'acked');
-    store.session.set(this.#drawer, kept.map(({ nonce, text, at, state }) => ({ nonce, text, at, state })));
+    store.session.set(this.#drawer, kept.map(({ nonce, text, at, state, stored }) => (
+      { nonce, text, at, state: state === 'held' ? stored : state })));
   }
+}
+
+// What a reload makes of the states; what is unknown here may have been sent.
+const RESTORED = new Map([['waiting', 'waiting'], ['failed', 'failed']]);
+
+function asEntries(value) {
+  return asList(value)?.filter((entry) => typeof entry?.nonce === 'string' && entry.nonce !== ''
+    && typeof entry.text === 'string' && Number.isFinite(entry.at) && Math.abs(entry.at) < 8e15)
+    .slice(-MAX_RESTORED)
+    .map(({ nonce, text, at, state }) => ({ nonce: nonce.slice(0, 64), text, at, state: RESTORED.get(state) ?? 'unsure' }));
 }

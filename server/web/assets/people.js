@@ -3,10 +3,12 @@
 // would be megabytes, and nobody reads ten thousand names.
 
 import { authorOf } from './message.js';
-import { hueOf, paintAvatar } from './avatar.js';
+import { cleanName } from './names.js';
+import { paintAvatar, paintHue } from './avatar.js';
 
 const EVERY_MS = 10_000;
-const SOON_MS = 400; // joins come in bursts; one question answers them all
+const SOON_MS = 300; // joins come in bursts; one question answers them all
+const SOON_EACH_MS = 15; // and the more are listed, the longer is waited for more news
 const LISTED = 200;
 const STACKED = 3;
 
@@ -16,6 +18,7 @@ export class People {
   #timer;
   #due = Infinity; // when the timer fires
   #asked = 0;
+  #listed = 0;
 
   constructor(parts) {
     this.#parts = parts;
@@ -24,11 +27,12 @@ export class People {
 
   follow(room) {
     this.#room = room;
+    this.#listed = 0;
     this.#clear();
     this.soon();
   }
 
-  soon() { this.#refreshIn(SOON_MS); }
+  soon() { this.#refreshIn(SOON_MS + SOON_EACH_MS * this.#listed); }
 
   // An earlier appointment stands: a room where someone comes every moment would
   // otherwise put its list off for ever.
@@ -58,11 +62,12 @@ export class People {
 
   #show(clients, count) {
     const people = clients ? distinct(clients) : [];
+    this.#listed = people.length;
     const total = clients ? people.length : count;
     const { button, count: label, heading, stack, list, more } = this.#parts;
     button.hidden = total === 0;
     label.textContent = heading.textContent = total.toLocaleString();
-    stack.replaceChildren(...people.slice(0, STACKED).map(({ name }) => avatar(name, 1)));
+    stack.replaceChildren(...people.slice(0, STACKED).map((person) => avatar(person, 1)));
     list.replaceChildren(...people.map((person) => row(person)));
     more.hidden = Boolean(clients);
     more.textContent = clients ? '' : `${total.toLocaleString()} people are here: too many to list.`;
@@ -78,38 +83,47 @@ export class People {
   }
 }
 
-// One person may be connected several times: by telephone, in three tabs.
+// One person may be connected several times: by telephone, in three tabs. Several may
+// have one name: then the id that the server knows each by stands beside it.
 function distinct(clients) {
   const people = new Map();
+  const named = new Map();
   for (const info of Object.values(clients)) {
     const { id, name } = authorOf(info);
-    const person = people.get(id) ?? { name, connections: 0 };
+    const person = people.get(id) ?? { id, name, connections: 0 };
+    if (person.connections === 0) named.set(name, (named.get(name) ?? 0) + 1);
     person.connections += 1;
     people.set(id, person);
   }
-  return [...people.values()].sort((a, b) => a.name.localeCompare(b.name));
+  for (const person of people.values()) person.isOneOfSeveral = named.get(person.name) > 1 && person.name !== person.id;
+  return [...people.values()].sort((a, b) => a.name.localeCompare(b.name) || (a.id < b.id ? -1 : 1));
 }
 
-function avatar(name, letters = 2) {
+function avatar(person, letters = 2) {
   const element = document.createElement('span');
   element.className = 'avatar';
   element.setAttribute('aria-hidden', 'true');
-  paintAvatar(element, name, letters);
+  paintAvatar(element, person, letters);
   return element;
 }
 
-function row({ name, connections }) {
+function row(person) {
+  const { id, name, connections, isOneOfSeveral } = person;
   const item = document.createElement('li');
   const text = document.createElement('span');
   text.textContent = name;
   text.dir = 'auto';
-  text.style.setProperty('--hue', hueOf(name));
-  item.append(avatar(name), text);
-  if (connections > 1) {
-    const times = document.createElement('small');
-    times.textContent = `×${connections}`;
-    times.title = `Connected ${connections} times`;
-    item.append(times);
-  }
+  text.title = id;
+  paintHue(text, id);
+  item.append(avatar(person), text);
+  if (isOneOfSeveral) item.append(note(cleanName(id)));
+  if (connections > 1) item.append(note(`×${connections}`, `Connected ${connections} times`));
   return item;
+}
+
+function note(text, title = '') {
+  const element = document.createElement('small');
+  element.textContent = text;
+  element.title = title;
+  return element;
 }

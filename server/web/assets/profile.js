@@ -1,6 +1,7 @@
 // The profile: the name one goes by, and the dialog that asks for it.
 
-import { store } from './storage.js';
+import { cleanName } from './names.js';
+import { asText, store } from './storage.js';
 
 const MAX_NAME = 32;
 const MOODS = ['Quiet', 'Amber', 'Brisk', 'Mellow', 'Lucky', 'Gentle', 'Bright', 'Sunny', 'Wandering', 'Curious'];
@@ -9,7 +10,7 @@ const ANIMALS = ['Otter', 'Heron', 'Lynx', 'Wren', 'Badger', 'Marten', 'Swift', 
 const anyOf = (list) => list[Math.floor(Math.random() * list.length)];
 
 export class Profile {
-  name = clean(store.local.get('name', ''));
+  name = cleanName(store.local.get('name', asText, ''));
 
   #parts;
   #answered;
@@ -45,7 +46,7 @@ export class Profile {
 
   #save() {
     const { dialog, input, hint } = this.#parts;
-    const name = clean(input.value);
+    const name = cleanName(input.value);
     if (!name || [...name].length > MAX_NAME) {
       hint.textContent = name ? `At most ${MAX_NAME} characters, please.` : 'A name, please.';
       input.focus();
@@ -57,9 +58,4 @@ export class Profile {
     store.local.set('name', name);
     this.#answered(name);
   }
-}
-
-// clean takes out what would let a name reorder or break the line it stands in.
-function clean(name) {
-  return String(name).replace(/[\p{Cc}\p{Bidi_Control}]/gu, ' ').replace(/\s+/gu, ' ').trim();
 }

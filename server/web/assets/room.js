@@ -5,13 +5,14 @@
 // is merged by offset. After a cut the SDK recovers; where the server says that
 // it could not (recovered: false), the page is loaded anew and replaces the old.
 
-import { kindOf, toMessage } from './message.js';
+import { isOffset, kindOf, toChange, toMessage } from './message.js';
 import { Outbox } from './outbox.js';
 import { Timeline } from './timeline.js';
 
 const PAGE = 50;
 const LIMIT = 600; // messages held where the newest are what is looked at
 const READING = 6000; // and where someone reads further up
+const NO_HISTORY = new Set([103, 108]); // permission denied, not available: asking again changes nothing
 const SLACK = 200; // dropped beyond that, so that it does not happen at every message
 const RELOAD_DELAY_MS = 1500;
 
@@ -26,6 +27,7 @@ export class Room extends EventTarget {
   loading = false;
   loaded = false;
   hasOlder = false;
+  keepsHistory = true; // for this reader
   loadingOlder = false;
   sub;
 
@@ -42,8 +44,9 @@ export class Room extends EventTarget {
     this.name = name;
     this.#connection = connection;
     this.outbox = new Outbox(name, {
-      publish: (data) => this.sub.publish(data),
+      publish: (data, key) => connection.send(name, data, key),
       isOpen: () => this.isLive && this.loaded,
+      isShown: (offset) => this.timeline.has(offset),
       changed: () => this.#emit('messages'),
     });
     this.sub = connection.subscription(name);
@@ -134,17 +137,20 @@ export class Room extends EventTarget {
     let page;
     try {
       page = await this.sub.history({ limit: PAGE, reverse: true });
-    } catch {
+    } catch (error) {
       if (turn !== this.#turn) return;
-      // A lost connection loads at the next subscribed; for a refusal (history
-      // briefly not to be had, say) ask again.
-      setTimeout(() => { if (turn === this.#turn && this.isLive) this.#load(); }, RELOAD_DELAY_MS);
-      return;
+      if (!NO_HISTORY.has(error?.code)) {
+        // A lost connection loads at the next subscribed; for a refusal (history
+        // briefly not to be had, say) ask again.
+        setTimeout(() => { if (turn === this.#turn && this.isLive) this.#load(); }, RELOAD_DELAY_MS);
+        return;
+      }
     }
     if (turn !== this.#turn) return;
+    this.keepsHistory = Boolean(page);
     this.timeline.clear();
     this.#oldest = 0;
-    this.#takePage(page.publications);
+    this.#takePage(page?.publications ?? []);
     this.#meanwhile.forEach((pub) => this.#take(pub));
     this.#meanwhile = [];
     this.loading = false;
@@ -153,9 +159,12 @@ export class Room extends EventTarget {
     this.#emit('messages');
   }
 
+  // A page may be shorter than was asked for, because its bytes are bounded too: the
+  // room begins where a page has nothing older.
   #takePage(publications) {
-    this.hasOlder = publications.length >= PAGE;
-    if (publications.length > 0) this.#oldest = publications.at(-1).offset;
+    const oldest = Math.min(...publications.map((pub) => pub.offset).filter(isOffset));
+    this.hasOlder = oldest < (this.#oldest || Infinity);
+    if (this.hasOlder) this.#oldest = oldest;
     publications.forEach((pub) => this.#take(pub));
   }
 
@@ -168,17 +177,17 @@ export class Room extends EventTarget {
 
   #take(pub) {
     const kind = kindOf(pub);
-    if (kind === 'change') {
-      const { of, type, text } = pub.data;
-      this.timeline.change({ of, offset: pub.offset, deleted: type === 'delete', text });
-    }
+    if (kind === 'change') this.timeline.change(toChange(pub));
     if (kind !== 'message') return;
     const message = toMessage(pub);
     message.own = this.#connection.isOwn(message.client);
     // Only a publication from a connection of ours settles what was typed here:
     // a nonce alone can be copied by anyone in the room.
-    const entry = message.own && message.nonce ? this.outbox.take(message.nonce) : undefined;
-    if (entry) message.key = entry.key; // the screen keeps the element it has
+    const entry = this.outbox.settle(message);
+    if (entry) {
+      message.own = true;
+      message.key = entry.key; // the screen keeps the element it has
+    }
     this.timeline.insert(message);
   }
 

@@ -1,6 +1,8 @@
 // The room list: the rooms one goes to, in the sidebar, kept from visit to visit.
 
-import { store } from './storage.js';
+import { UNUSABLE } from './connection.js';
+import { roomLabel } from './names.js';
+import { asTexts, store } from './storage.js';
 
 const LOBBY = 'lobby';
 const MAX_ROOMS = 12; // all of them are subscribed, for their unread counts
@@ -9,7 +11,8 @@ const MAX_BYTES = 255;
 // roomName returns what was typed as a name the server takes, or '' with nothing left of it.
 export function roomName(typed) {
   const name = typed.trim().replace(/^#+/u, '').trim();
-  return /\p{Cc}/u.test(name) || new TextEncoder().encode(name).length > MAX_BYTES ? '' : name;
+  const wrong = /[\p{Cc}\p{Cs}]/u.test(name) || UNUSABLE.has(name) || new TextEncoder().encode(name).length > MAX_BYTES;
+  return wrong ? '' : name;
 }
 
 export function roomOfHash(hash) {
@@ -22,8 +25,14 @@ export function roomOfHash(hash) {
 
 export const hashOf = (name) => `#${encodeURIComponent(name)}`;
 
+// What was stored may be older than the rules of today.
+function asRooms(value) {
+  const names = asTexts(value)?.filter((name) => name !== '' && roomName(name) === name) ?? [];
+  return names.length > 0 ? [...new Set(names)].slice(-MAX_ROOMS) : undefined;
+}
+
 export class RoomList {
-  names = store.local.get('rooms', [LOBBY]).filter((name) => typeof name === 'string');
+  names = store.local.get('rooms', asRooms, [LOBBY]);
 
   #list;
   #leave;
@@ -45,6 +54,7 @@ export class RoomList {
 
   remove(name) {
     this.names = this.names.filter((other) => other !== name);
+    if (this.names.length === 0) this.names.push(LOBBY);
     store.local.set('rooms', this.names);
   }
 
@@ -75,7 +85,7 @@ export class RoomList {
     const label = document.createElement('span');
     label.className = 'room-label';
     label.dir = 'auto';
-    label.textContent = name;
+    label.textContent = roomLabel(name);
     const badge = document.createElement('span');
     badge.className = 'badge';
     link.append(label, badge);
@@ -90,7 +100,7 @@ export class RoomList {
     button.type = 'button';
     button.className = 'leave';
     button.textContent = '×';
-    button.setAttribute('aria-label', `Leave ${name}`);
+    button.setAttribute('aria-label', `Leave ${roomLabel(name)}`);
     button.addEventListener('click', () => this.#leave(name));
     return button;
   }

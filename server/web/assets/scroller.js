@@ -25,6 +25,12 @@ export class Scroller {
   get farFromBottom() { return this.#fromBottom() > this.#element.clientHeight; }
   get nearTop() { return this.#element.scrollTop < this.#element.clientHeight; }
 
+  // look finds out where the reader is, after a change that was asked for.
+  look() {
+    this.#stuck = this.#fromBottom() < NEAR_PX;
+    this.#moved();
+  }
+
   toBottom() {
     this.#stuck = true;
     this.#element.scrollTop = this.#element.scrollHeight;
