@@ -33,7 +33,7 @@ type serveCmd struct {
 
 	Config string `default:"" placeholder:"FILE" help:"Rules of channels by namespace, as JSON: who may subscribe, publish, read history and presence; join_leave, ephemeral, recovery, history_size, history_ttl. Read again on SIGHUP. Empty: every channel is open to everybody."`
 
-	AllowedOrigins []string `placeholder:"ORIGIN" help:"Pages that may connect, as scheme://host[:port], or *. Default: those of this server's own host."`
+	AllowedOrigins []string `placeholder:"ORIGIN" help:"Pages that may connect, as scheme://host[:port]; https://*.example.com stands for all subdomains of example.com, null for sandboxed pages and files in a browser (anybody's), * for every page. Default: those of this server's own host."`
 	TrustedProxies []string `placeholder:"NETWORK" help:"Networks whose X-Forwarded-For, or PROXY header, is believed. Default: nobody's."`
 	ProxyProtocol  bool     `help:"Connections from --trusted-proxies begin with a PROXY header, version 1 or 2, that names the client; without one they are closed."`
 	ConnsPerIP     int      `name:"conns-per-ip" default:"2000" placeholder:"N" help:"Connections of one client address (IPv6: one /64) at once; 0: no limit. Loopback is not limited. Default: ${default}."`

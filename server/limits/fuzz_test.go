@@ -36,3 +36,35 @@ func FuzzForwarded(f *testing.F) {
 		}
 	})
 }
+
+// FuzzOrigins: what is listed as it is sent is allowed, and an entry that
+// is taken allows no origin of another host.
+func FuzzOrigins(f *testing.F) {
+	for _, s := range []string{"https://app.example", "https://*.example.com:8443", "null", "*", "file://", "http://[::1]:80", "wss://a", "https://a:b@c", "x://\x00", "https://%41"} {
+		f.Add(s, "https://app.example")
+	}
+	f.Fuzz(func(t *testing.T, entry, header string) {
+		o, err := ParseOrigins([]string{entry})
+		if err != nil || o.any {
+			return
+		}
+		if header != "null" && o.Allow(header, "") && header != "" {
+			from, err := parseOrigin(header)
+			if err != nil {
+				t.Fatalf("%q is allowed, and no origin: %v", header, err)
+			}
+			if host := strings.TrimPrefix(from.host, "["); !strings.Contains(strings.ToLower(entry), "*") && !o.allowed[from] {
+				t.Fatalf("%q allows %q", entry, host)
+			}
+		}
+		for one := range o.allowed {
+			port := ""
+			if one.port != "" {
+				port = ":" + one.port
+			}
+			if same := one.scheme + "://" + one.host + port; !o.Allow(same, "") {
+				t.Fatalf("%q does not allow %q", entry, same)
+			}
+		}
+	})
+}

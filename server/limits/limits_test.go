@@ -3,6 +3,7 @@ package limits
 import (
 	"math/rand/v2"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 )
@@ -119,6 +120,29 @@ func TestOrigins(t *testing.T) {
 		{"listed, other scheme", []string{"https://app.example"}, "http://app.example", "chat.example", false},
 		{"a list replaces the own page", []string{"https://app.example"}, "https://chat.example", "chat.example", false},
 		{"user info", []string{"https://app.example"}, "https://app.example@evil.example", "chat.example", false},
+		{"listed, other ways to write it", []string{" HTTPS://App.Example:443/ "}, "https://app.example", "chat.example", true},
+		{"listed port", []string{"http://localhost:3000"}, "http://localhost:3000", "chat.example", true},
+		{"listed, another port", []string{"http://localhost:3000"}, "http://localhost:3001", "chat.example", false},
+		{"listed IPv6", []string{"http://[0:0:0:0:0:0:0:1]:8000"}, "http://[::1]:8000", "chat.example", true},
+		{"a subdomain", []string{"https://*.example.com"}, "https://a.example.com", "chat.example", true},
+		{"a subdomain, in upper case", []string{"https://*.Example.Com:8443"}, "https://A.example.com:8443", "chat.example", true},
+		{"a subdomain of a subdomain", []string{"https://*.example.com"}, "https://a.b.example.com", "chat.example", true},
+		{"the domain of a wildcard", []string{"https://*.example.com"}, "https://example.com", "chat.example", false},
+		{"an empty subdomain", []string{"https://*.example.com"}, "https://.example.com", "chat.example", false},
+		{"another domain with that end", []string{"https://*.example.com"}, "https://evilexample.com", "chat.example", false},
+		{"a domain with that beginning", []string{"https://*.example.com"}, "https://a.example.com.evil.example", "chat.example", false},
+		{"a subdomain, other scheme", []string{"https://*.example.com"}, "http://a.example.com", "chat.example", false},
+		{"a subdomain, other port", []string{"https://*.example.com"}, "https://a.example.com:444", "chat.example", false},
+		{"null, listed", []string{"null"}, "null", "chat.example", true},
+		{"null, another listed", []string{"https://app.example"}, "null", "chat.example", false},
+		{"null alone replaces the own page", []string{"null"}, "https://chat.example", "chat.example", false},
+		{"a file, listed", []string{"file://"}, "file://", "chat.example", true},
+		{"a file", nil, "file://", "", false},
+		{"an application", []string{"capacitor://localhost"}, "capacitor://localhost", "chat.example", true},
+		{"an extension", []string{"chrome-extension://abcdefgh"}, "chrome-extension://abcdefgh", "chat.example", true},
+		{"punycode", []string{"https://xn--mnchen-3ya.example"}, "https://xn--mnchen-3ya.example", "chat.example", true},
+		{"own page, IPv6", nil, "http://[::1]:8000", "[::1]:8000", true},
+		{"own page, upper case", nil, "https://chat.example", "Chat.Example:443", true},
 		{"any", []string{"*"}, "https://evil.example", "chat.example", true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -131,9 +155,19 @@ func TestOrigins(t *testing.T) {
 			}
 		})
 	}
-	for _, bad := range []string{"", "app.example", "https://", "https://a/b", "https://a?x"} {
-		if _, err := ParseOrigins([]string{bad}); err == nil {
-			t.Errorf("ParseOrigins accepts %q", bad)
+	// What no page can have is refused, with what to write instead.
+	for bad, says := range map[string]string{
+		"": "scheme://host", "app.example": "write https://app.example", "*.example.com": "write https://*.example.com",
+		"https://": "no host", "https://a/b": "write https://a", "https://a?x": "write https://a", "https://a@b": "has a user",
+		"http://*": "write * for every page", "https://*:8000": "write * for every page", "*://a.example": "list https://a.example and http://a.example",
+		"wss://chat.example": "write https://chat.example", "ws://localhost:8000": "write http://localhost:8000",
+		"https://münchen.example": `new URL("https://münchen.example").origin`,
+		"https://a.*.com":              "https://*.example.com", "https://a*.example.com": "https://*.example.com", "http://localhost:*": "list ports",
+		"https://a:0": "between 1 and 65535", "https://a:99999": "between 1 and 65535", "https://a:x": "not a number",
+		"https://*.": "no host", "https://*.[::1]": "without a name", "http://[::x]": "scheme://host", "http://[::1%25eth0]": "IPv6", "https:app.example": "scheme://host",
+	} {
+		if _, err := ParseOrigins([]string{bad}); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%q: %v, want %q", bad, err, says)
 		}
 	}
 }
