@@ -6,13 +6,12 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"runtime"
 	"strings"
-	"syscall"
 
 	"github.com/alecthomas/kong"
 
+	"github.com/hubbub-chat/hubbub/internal/process"
 	"github.com/hubbub-chat/hubbub/loadgen/report"
 	"github.com/hubbub-chat/hubbub/loadgen/scenario"
 )
@@ -42,7 +41,7 @@ type commands struct {
 
 // environment is what a scenario gets from outside.
 type environment struct {
-	ctx            context.Context // cancelled by Ctrl-C
+	ctx            context.Context // cancelled by Ctrl-C, and when the terminal is closed
 	stdout, stderr io.Writer
 	keep           func(*report.Outcome) // also gets what is left of a run; nil: nobody
 	shift          *shift                // what is played is a part of; nil: it is all
@@ -62,8 +61,9 @@ var errInvalid = errors.New("this tool was the bottleneck")
 func main() {
 	// The loops and the metronome spend their time in system calls; with no P
 	// to spare, a loop that returns from one would wait for another's.
-	runtime.GOMAXPROCS(max(runtime.NumCPU(), 4))
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	runtime.GOMAXPROCS(max(process.CPUs(), 4))
+	process.IgnoreBrokenPipes()
+	ctx, stop := process.EndContext(context.Background())
 	context.AfterFunc(ctx, stop) // a second Ctrl-C ends at once
 	os.Exit(execute(environment{ctx: ctx, stdout: os.Stdout, stderr: os.Stderr}, os.Args[1:]))
 }

@@ -31,7 +31,7 @@ type serveCmd struct {
 
 	APIKeys []api.Key `name:"api-key" env:"HUBBUB_API_KEY" sep:"none" placeholder:"KEY" help:"Key that an application's back end shows to the server API, at least 16 bytes. May be given several times. Without a key there is no API."`
 
-	Config string `default:"" placeholder:"FILE" help:"Rules of channels by namespace, as JSON: who may subscribe, publish, read history and presence; join_leave, ephemeral, recovery, history_size, history_ttl. Read again on SIGHUP. Empty: every channel is open to everybody."`
+	Config string `default:"" placeholder:"FILE" help:"Rules of channels by namespace, as JSON: who may subscribe, publish, read history and presence; join_leave, ephemeral, recovery, history_size, history_ttl. Read again on SIGHUP (which a terminal that is closed sends too: then the node stops, unless it was started with nohup, setsid, or as a service). Empty: every channel is open to everybody."`
 
 	AllowedOrigins []string `placeholder:"ORIGIN" help:"Pages that may connect, as scheme://host[:port]; https://*.example.com stands for all subdomains of example.com, null for sandboxed pages and files in a browser (anybody's), * for every page. Default: those of this server's own host."`
 	TrustedProxies []string `placeholder:"NETWORK" help:"Networks whose X-Forwarded-For, or PROXY header, is believed. Default: nobody's."`
@@ -52,7 +52,7 @@ type serveCmd struct {
 	RoomRate int    `default:"1000" placeholder:"N" help:"With --redis: messages a second that this node takes for one room, which is one key and one partition; above it 111. 0: no limit. Default: ${default}."`
 	NoSink   bool   `help:"Do not write what is in Kafka to MySQL in this process: 'hubbub sink' processes do."`
 
-	Loops     int           `default:"0" placeholder:"N" help:"Event loops; 0 stands for one a CPU. Default: ${default}."`
+	Loops     int           `default:"0" placeholder:"N" help:"Event loops; 0 stands for one a CPU, within the CPU quota of the container. Default: ${default}."`
 	MaxConns  int           `default:"0" placeholder:"N" help:"Connections at once; above it new ones are answered 503. 0 stands for what the limit of open files allows. Default: ${default}."`
 	MaxSize   int           `default:"65536" placeholder:"BYTES" help:"Largest frame or message of a client, in bytes. Default: ${default}."`
 	Drain     time.Duration `default:"5s" placeholder:"TIME" help:"Over how long a stopping node spreads its clients' reconnects. Default: ${default}."`
@@ -63,6 +63,7 @@ type serveCmd struct {
 }
 
 const (
+	maxLoops         = 64
 	maxSubscriptions = 255     // what a session counts in a byte
 	maxBatch         = 1 << 20 // commands
 )
@@ -81,8 +82,8 @@ func (c *serveCmd) Validate() error {
 	if err := c.validateBackends(); err != nil {
 		return err
 	}
-	if c.Loops < 0 || c.Loops > 64 {
-		return fmt.Errorf("--loops %d is not between 0 and 64", c.Loops)
+	if c.Loops < 0 || c.Loops > maxLoops {
+		return fmt.Errorf("--loops %d is not between 0 and %d", c.Loops, maxLoops)
 	}
 	if c.MaxConns < 0 {
 		return fmt.Errorf("--max-conns %d is negative", c.MaxConns)

@@ -21,10 +21,11 @@ var mayImport = map[string][]string{
 	"netpoll": {},
 	"fanout":  {"schema", "internal/contact"},
 	"sink":    {"schema", "internal/contact"},
-	"loadgen": {"schema", "netpoll"},
-	"server":  {"schema", "netpoll", "fanout", "sink", "internal/contact"},
+	"loadgen": {"schema", "netpoll", "internal/process"},
+	"server":  {"schema", "netpoll", "fanout", "sink", "internal/contact", "internal/process"},
 
 	"internal/contact": {},
+	"internal/process": {},
 }
 
 // Libraries stay inside the package that wraps them. A name ending in .go

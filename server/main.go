@@ -17,6 +17,8 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/hubbub-chat/hubbub/internal/process"
 )
 
 // version is set by the linker.
@@ -36,6 +38,7 @@ func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 // run is main with its surroundings as arguments. It returns the exit code:
 // 0, 1 for a failure, 2 for a command line that means nothing.
 func run(args []string, stdout, stderr io.Writer) int {
+	process.IgnoreBrokenPipes()
 	var c cli
 	exited := -1
 	parser, err := kong.New(&c,
@@ -71,8 +74,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 // usageError is a value that no node could start with.
 type usageError struct{ error }
 
-// Run implements the serve command: it returns when a signal has ended the
-// node. A second signal ends the program at once.
+// Run implements the serve command: it returns when a signal, or the end of
+// the terminal, has ended the node. A second signal ends the program at once.
 func (c *serveCmd) Run() error {
 	if err := c.Validate(); err != nil {
 		return usageError{err}
@@ -93,12 +96,18 @@ func (c *serveCmd) Run() error {
 	defer stop()
 	node.Start()
 	fmt.Fprintf(os.Stdout, "Hubbub is at %s\n", node.URL())
+	terminal := process.StartedFrom()
 	hangUp := make(chan os.Signal, 1)
 	signal.Notify(hangUp, syscall.SIGHUP)
 	defer signal.Stop(hangUp)
 	for {
 		select {
 		case <-hangUp:
+			if terminal.Closed() {
+				log.Info("the terminal was closed")
+				stop()
+				return node.Stop()
+			}
 			node.Reload()
 		case <-signals.Done():
 			stop()

@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"os/signal"
-	"syscall"
 
+	"github.com/hubbub-chat/hubbub/internal/process"
 	"github.com/hubbub-chat/hubbub/sink"
 )
 
@@ -28,7 +26,7 @@ func (c *migrateCmd) Run() error {
 	if err != nil {
 		return usageError{err}
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := process.EndContext(context.Background())
 	defer stop()
 	from, to, err := sink.MigrateMySQL(ctx, cfg)
 	if err != nil {

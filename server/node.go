@@ -17,6 +17,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/hubbub-chat/hubbub/fanout"
+	"github.com/hubbub-chat/hubbub/internal/process"
 	"github.com/hubbub-chat/hubbub/netpoll"
 	"github.com/hubbub-chat/hubbub/schema"
 	"github.com/hubbub-chat/hubbub/server/api"
@@ -194,10 +195,11 @@ func (n *Node) name() string {
 func (n *Node) engineConfig() (c netpoll.Config, err error) {
 	loops := n.cfg.Loops
 	if loops == 0 {
-		loops = runtime.NumCPU()
+		loops = min(process.CPUs(), maxLoops)
 	}
 	// A loop that returns from epoll_wait needs a P at once, and so do the
-	// writer, a reader and the collector beside it.
+	// writer, a reader and the collector beside it. (This ends the runtime's own
+	// look at the CPU quota; the loops are as many as it allowed at the start.)
 	runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), loops+2))
 	c = netpoll.Config{
 		Loops:        loops,

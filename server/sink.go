@@ -6,16 +6,14 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"os"
-	"os/signal"
 	"sync"
-	"syscall"
 	"time"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
 	"github.com/hubbub-chat/hubbub/fanout/redis"
+	"github.com/hubbub-chat/hubbub/internal/process"
 	"github.com/hubbub-chat/hubbub/server/metrics"
 	"github.com/hubbub-chat/hubbub/sink"
 	"github.com/hubbub-chat/hubbub/sink/kafka"
@@ -53,8 +51,8 @@ func (c *sinkCmd) Validate() error {
 	return err
 }
 
-// Run implements the sink command: it returns when a signal has ended the
-// process. A second signal ends the program at once.
+// Run implements the sink command: it returns when a signal, or the end of the
+// terminal, has ended the process. A second signal ends the program at once.
 func (c *sinkCmd) Run() error {
 	if err := c.Validate(); err != nil {
 		return usageError{err}
@@ -64,7 +62,7 @@ func (c *sinkCmd) Run() error {
 		return usageError{err}
 	}
 	defer log.Sync() //nolint:errcheck // stderr cannot be synced everywhere
-	signals, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	signals, stop := process.EndContext(context.Background())
 	defer stop()
 	s, err := newSinkProcess(signals, *c, log)
 	if err != nil {

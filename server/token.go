@@ -34,8 +34,8 @@ func (c *tokenCmd) Run() error {
 	if err != nil {
 		return err
 	}
-	fmt.Println(token)
-	return nil
+	_, err = fmt.Println(token)
+	return err
 }
 
 func (c *tokenCmd) sign(now time.Time) (string, error) {

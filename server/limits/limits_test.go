@@ -162,7 +162,7 @@ func TestOrigins(t *testing.T) {
 		"http://*": "write * for every page", "https://*:8000": "write * for every page", "*://a.example": "list https://a.example and http://a.example",
 		"wss://chat.example": "write https://chat.example", "ws://localhost:8000": "write http://localhost:8000",
 		"https://münchen.example": `new URL("https://münchen.example").origin`,
-		"https://a.*.com":              "https://*.example.com", "https://a*.example.com": "https://*.example.com", "http://localhost:*": "list ports",
+		"https://a.*.com":         "https://*.example.com", "https://a*.example.com": "https://*.example.com", "http://localhost:*": "list ports",
 		"https://a:0": "between 1 and 65535", "https://a:99999": "between 1 and 65535", "https://a:x": "not a number",
 		"https://*.": "no host", "https://*.[::1]": "without a name", "http://[::x]": "scheme://host", "http://[::1%25eth0]": "IPv6", "https:app.example": "scheme://host",
 	} {
