@@ -251,10 +251,4 @@ func Load(file string) (*Report, error) {
 }
 
 // Save writes the report as JSON.
-func (r *Report) Save(file string) error {
-	b, err := json.MarshalIndent(r, "", "  ")
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(file, append(b, '\n'), 0o644)
-}
+func (r *Report) Save(file File) error { return file.WriteJSON(r) }
