@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -15,10 +16,20 @@ import (
 
 	"github.com/centrifugal/protocol"
 
+	"github.com/hubbub-chat/hubbub/internal/race"
 	"github.com/hubbub-chat/hubbub/loadgen/report"
 	"github.com/hubbub-chat/hubbub/netpoll"
 	"github.com/hubbub-chat/hubbub/schema"
 )
+
+// paced is a scenario that does the same under the race detector, in more time: its
+// phases of 100 and 200 ms are longer, and their rate of 450/s is lower by as much.
+func paced(text string) string {
+	for _, ms := range []int{100, 200} {
+		text = strings.ReplaceAll(text, fmt.Sprintf("for: %dms", ms), fmt.Sprintf("for: %dms", ms*race.Factor))
+	}
+	return strings.ReplaceAll(text, "rate: 450", fmt.Sprintf("rate: %g", 450.0/race.Factor))
+}
 
 // scenarioFile writes a scenario into a file.
 func scenarioFile(t testing.TB, text string) string {

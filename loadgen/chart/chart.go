@@ -28,7 +28,7 @@ type Chart struct {
 	LogX   bool                 // of percentiles: X is 1/(1-q)
 	XTick  func(float64) string // text of a place on the X axis; nil: the number
 	YTick  func(float64) string
-	Dots   bool                 // the points themselves are shown: each is a measurement of its own
+	Dots   bool // the points themselves are shown: each is a measurement of its own
 	Lines  []Line
 	Bands  []Band // behind the lines
 }
