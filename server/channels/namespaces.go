@@ -8,6 +8,7 @@ import (
 	"io"
 	"strings"
 	"sync/atomic"
+	"unicode/utf8"
 
 	"github.com/hubbub-chat/hubbub/schema"
 )
@@ -100,6 +101,9 @@ func change(o *Options, text json.RawMessage, name string) error {
 }
 
 func decode(text []byte, into any) error {
+	if !utf8.Valid(text) || schema.HalfPair(text) {
+		return errors.New("it is not Unicode: bytes that are not UTF-8, or half a surrogate pair") // which would become another name
+	}
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields()
 	if err := d.Decode(into); err != nil {
@@ -149,12 +153,24 @@ func private(channel string) bool {
 // Direct reports whether a channel is a direct-message room.
 func Direct(channel string) bool { return strings.HasPrefix(channel, "@") }
 
-// pair returns the two users of a direct-message room.
+// pair returns the two users of a direct-message room, as they stand there.
 func pair(channel string) (a, b string, ok bool) {
 	rest, ok := strings.CutPrefix(channel, "@")
 	if !ok {
 		return "", "", false
 	}
 	a, b, found := strings.Cut(rest, ",")
-	return a, b, found && a != "" && a < b && !strings.Contains(b, ",")
+	return a, b, found && a != "" && b != "" && !strings.Contains(b, ",")
+}
+
+// CheckOrder refuses the name of a direct-message room whose users stand the
+// wrong way round, and names the right one. It holds for every caller: what a
+// back end publishes to the wrong name would reach nobody. The name is not
+// quietly corrected, because clients find replies and pushes by the name that
+// they have used.
+func CheckOrder(channel string) error {
+	if a, b, ok := pair(channel); ok && a > b {
+		return schema.ErrBadRequest.Because("the direct-message room of these two is named @" + b + "," + a)
+	}
+	return nil
 }
