@@ -366,7 +366,9 @@ func (c *coordinator) finish(ctx context.Context, outcomes []*report.Outcome, u 
 		if err != nil {
 			return err
 		}
-		w.hear(c.env.ctx, p, r)
+		if err := w.hear(c.env.ctx, p, r); err != nil {
+			return err
+		}
 	}
 	r.Judge()
 	return c.env.handOut(c.target, sum)

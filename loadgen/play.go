@@ -91,7 +91,9 @@ func play(env environment, t *target, w *witnesses, sc *scenario.Scenario, setup
 	if env.shift != nil {
 		env.shift.tell(p.fleet)
 	} else if w.wanted() {
-		w.hear(env.ctx, p.fleet.proof(), p.report)
+		if err := w.hear(env.ctx, p.fleet.proof(), p.report); err != nil {
+			return err
+		}
 	}
 	return p.finish(func(rep *report.Report) {
 		if t.ServerPid > 0 {

@@ -1,7 +1,8 @@
 package report
 
 import (
-	"io"
+	"bufio"
+	"errors"
 	"math"
 	"os"
 	"path/filepath"
@@ -44,12 +45,13 @@ func saveHgrm(dir string, all []Series) error {
 		return err
 	}
 	for i := range all {
-		file := File(filepath.Join(dir, strings.ReplaceAll(all[i].Name, " ", "-")+".hgrm"))
-		err := file.Write(func(w io.Writer) error {
-			_, err := all[i].h.PercentilesPrint(w, 5, 1e6)
-			return err
-		})
+		f, err := os.Create(filepath.Join(dir, strings.ReplaceAll(all[i].Name, " ", "-")+".hgrm"))
 		if err != nil {
+			return err
+		}
+		w := bufio.NewWriter(f)
+		_, err = all[i].h.PercentilesPrint(w, 5, 1e6)
+		if err := errors.Join(err, w.Flush(), f.Close()); err != nil {
 			return err
 		}
 	}
