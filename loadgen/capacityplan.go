@@ -1,9 +1,7 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
-	"os"
 
 	"github.com/hubbub-chat/hubbub/loadgen/capacity"
 	"github.com/hubbub-chat/hubbub/loadgen/report"
@@ -12,18 +10,18 @@ import (
 // planCmd is `plan`: from reports and a target to a number of nodes.
 // docs/capacity.md explains the model.
 type planCmd struct {
-	Reports  []string `arg:"" help:"Reports as --json writes them, with --server-pid: one of density, and runs of different fan-out (many small rooms, one large), from which the cost of a message and of a delivery are told apart." json:"reports"`
-	Users    float64  `required:"" help:"Users connected at once." json:"users"`
-	Rooms    float64  `required:"" help:"Rooms; each has USERS/ROOMS members." json:"rooms"`
-	Rate     float64  `required:"" short:"r" help:"Messages published a second, in all rooms together." json:"rate"`
-	Payload  float64  `default:"200" help:"Bytes of a message's data (default ${default})." json:"payload"`
-	Cores    float64  `name:"node-cores" default:"2" help:"CPU cores of a node (default ${default})." json:"node_cores"`
-	MemoryGB float64  `name:"node-memory" default:"4" help:"Memory of a node, GB (default ${default})." json:"node_memory_gb"`
-	Files    float64  `name:"node-files" default:"1000000" help:"Open files of a process (default ${default})." json:"node_files"`
-	Mbit     float64  `name:"node-network" default:"1000" help:"What a node can send, Mbit/s (default ${default})." json:"node_network_mbit"`
-	Load     float64  `default:"0.6" help:"Highest load of a node's cores in a busy second, one node lost: 0 to 1 (default ${default})." json:"load"`
-	Back     float64  `name:"reconnect" default:"30" help:"Seconds in which the users of a lost node should be in again; 0: no matter (default ${default})." json:"reconnect_s"`
-	JSON     string   `name:"json" help:"Write the plan to this file too, as JSON." placeholder:"FILE" json:"-"`
+	Reports  []string    `arg:"" help:"Reports as --json writes them, with --server-pid: one of density, and runs of different fan-out (many small rooms, one large), from which the cost of a message and of a delivery are told apart." json:"reports"`
+	Users    float64     `required:"" help:"Users connected at once." json:"users"`
+	Rooms    float64     `required:"" help:"Rooms; each has USERS/ROOMS members." json:"rooms"`
+	Rate     float64     `required:"" short:"r" help:"Messages published a second, in all rooms together." json:"rate"`
+	Payload  float64     `default:"200" help:"Bytes of a message's data (default ${default})." json:"payload"`
+	Cores    float64     `name:"node-cores" default:"2" help:"CPU cores of a node (default ${default})." json:"node_cores"`
+	MemoryGB float64     `name:"node-memory" default:"4" help:"Memory of a node, GB (default ${default})." json:"node_memory_gb"`
+	Files    float64     `name:"node-files" default:"1000000" help:"Open files of a process (default ${default})." json:"node_files"`
+	Mbit     float64     `name:"node-network" default:"1000" help:"What a node can send, Mbit/s (default ${default})." json:"node_network_mbit"`
+	Load     float64     `default:"0.6" help:"Highest load of a node's cores in a busy second, one node lost: 0 to 1 (default ${default})." json:"load"`
+	Back     float64     `name:"reconnect" default:"30" help:"Seconds in which the users of a lost node should be in again; 0: no matter (default ${default})." json:"reconnect_s"`
+	JSON     report.File `name:"json" help:"Write the plan to this file too, as JSON." placeholder:"FILE" json:"-"`
 }
 
 func (c *planCmd) target() capacity.Target {
@@ -113,11 +111,7 @@ func (c *planCmd) Run(env environment) error {
 	t := report.NewTable(env.stdout)
 	c.write(t, &e, &p)
 	if c.JSON != "" {
-		b, err := json.MarshalIndent(map[string]any{"target": target, "cost": e.Cost, "plan": p}, "", "  ")
-		if err == nil {
-			err = os.WriteFile(c.JSON, append(b, '\n'), 0o644)
-		}
-		if err != nil {
+		if err := c.JSON.WriteJSON(map[string]any{"target": target, "cost": e.Cost, "plan": p}); err != nil {
 			return err
 		}
 	}

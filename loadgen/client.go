@@ -286,6 +286,7 @@ func (c *client) Tick(conn *netpoll.Conn) {
 // Closed implements netpoll.Handler.
 func (c *client) Closed(conn *netpoll.Conn, code uint16) {
 	w := c.worker
+	delete(w.probes, conn)
 	if !w.over {
 		w.broken(conn, code)
 	}

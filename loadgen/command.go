@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -38,12 +39,6 @@ func command(env environment, words []string, round int) (done func() error) {
 
 // expectations are the promises of a scenario that a run did not keep.
 func expectations(e *scenario.Expect, r *report.Report) (faults []string) {
-	over := func(what string, q report.Quantiles, most time.Duration) {
-		if most > 0 && q.P99 > float64(most.Microseconds()) {
-			faults = append(faults, fmt.Sprintf("%s p99 %s is above %s", what, report.Short(q.P99), most))
-		}
-	}
-	over("delivery", r.Messages.Delivery, e.P99.Value)
-	over("ack", r.Messages.Ack, e.AckP99.Value)
-	return faults
+	faults = append(faults, r.Messages.Delivery.Broken("delivery", e.P99.Value), r.Messages.Ack.Broken("ack", e.AckP99.Value))
+	return slices.DeleteFunc(faults, func(f string) bool { return f == "" })
 }

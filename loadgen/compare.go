@@ -10,7 +10,7 @@ import (
 // compareCmd is `compare`: reports side by side.
 type compareCmd struct {
 	Reports []string `arg:"" help:"Reports as --json writes them; the first is what the others are compared with."`
-	MaxP99  float64  `name:"max-p99" help:"Exit code 1 when a report's delivery p99 is certainly above so many times the first's; 0: never (default ${default})." default:"0"`
+	MaxP99  float64  `name:"max-p99" help:"Exit code 1 when a report's delivery p99 is certainly above so many times the first's, or cannot be told from what was measured; 0: never (default ${default})." default:"0"`
 }
 
 // Run is kong's entry.
@@ -27,7 +27,7 @@ func (c *compareCmd) Run(env environment) error {
 		names[i] = strings.TrimSuffix(filepath.Base(file), ".json")
 	}
 	worse, err := report.Compare(env.stdout, names, reports, c.MaxP99)
-	if err == nil && worse {
+	if err == nil && len(worse) > 0 {
 		err = errFaults
 	}
 	return err

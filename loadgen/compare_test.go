@@ -60,6 +60,13 @@ func TestCompare(t *testing.T) {
 	if code, _ := compare(a, same, "--max-p99", "1.2"); code != exitOK {
 		t.Errorf("the same p99: exit code %d", code)
 	}
+	for name, p99s := range map[string][]float64{"nothing": nil, "two seconds": {1000, 1000}} {
+		for _, args := range [][]string{{a, reportFile(t, name, p99s...)}, {reportFile(t, name, p99s...), a}} {
+			if code, out := compare(append(args, "--max-p99", "2")...); code != exitFaults || !strings.Contains(out, name+": delivery p99: ") {
+				t.Errorf("%s: exit code %d\n%s", name, code, out)
+			}
+		}
+	}
 	for _, args := range [][]string{{a}, {a, "nonsense"}, {a, schemaFile}} {
 		if code, _ := compare(args...); code != exitUsage {
 			t.Errorf("%v: exit code %d", args, code)

@@ -137,7 +137,7 @@ func TestCrew(t *testing.T) {
 func TestCrewFinds(t *testing.T) {
 	url, _ := startChat(t, mutants[0].wrong(), false)
 	code, r, stdout, _ := loadgen(t, t.Context(), "play", "steady", "--url", url, "--workers", "2",
-		"--set", "connections=18", "--set", "rooms=2", "--set", "phases.0.for=100ms", "--set", "phases.1.for=700ms", "--set", "drain=3s")
+		"--set", "connections=18", "--set", "rooms=2", "--set", "phases.0.for=100ms", "--set", "phases.1.for=700ms", "--set", "drain=300ms")
 	if faults := strings.Join(r.Faults, ", "); code != exitFaults || !strings.Contains(faults, "2 deliveries lost") { // one in each room
 		t.Fatalf("exit code %d\n%s", code, stdout)
 	}

@@ -15,7 +15,7 @@ import (
 )
 
 // twoRooms has one for two workers, and one that is whole.
-const twoRooms = `
+var twoRooms = paced(`
 name: two rooms
 connections: 12
 rooms: {groups: [{count: 1, members: 9}, {count: 1, members: 3}]}
@@ -25,7 +25,7 @@ drain: 20s
 phases:
   - {name: warm up, for: 100ms, rate: 450, measure: false}
   - {name: measure, for: 200ms, rate: 450}
-`
+`)
 
 // TestCrewProof: what several processes had acknowledged is looked for, and
 // listed, as what one had.

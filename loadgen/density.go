@@ -43,6 +43,9 @@ func (d *densityCmd) Run(env environment) error {
 	if err := d.check(); err != nil {
 		return err
 	}
+	if d.MetricsURL != "" && goHeap(env.ctx, d.MetricsURL) == 0 {
+		return usageError("--metrics-url " + d.MetricsURL + ": there is no go_memstats_heap_inuse_bytes to be read")
+	}
 	last := d.Steps[len(d.Steps)-1]
 	l := blocks(last, d.Members)
 	s, err := newSession(env, &d.target, "density", d, l, check.Exactly(check.MinPayload))
@@ -65,7 +68,9 @@ func (d *densityCmd) Run(env environment) error {
 	}
 	end := s.server()
 	return s.finish(func(r *report.Report) {
-		part.Sum()
+		if part.Sum(); len(part.Steps) < 2 {
+			r.Faults = append(r.Faults, "density: nothing was measured")
+		}
 		r.Connections.Wanted = max(first, int(r.Connections.Joined)) // the steps that were taken
 		r.Server = report.NewServer(s.began, end, report.Usage{}, report.Usage{RSS: end.RSS, RSSAnon: end.RSSAnon}, r)
 		part.CPUPerConnect = r.Server.PerConnect

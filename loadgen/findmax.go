@@ -61,8 +61,10 @@ func (c *findMaxCmd) Run(env environment) error {
 		return err
 	}
 	part := &report.FindMax{Knob: c.Knob, Attempts: []report.Attempt{}}
+	var series []report.Series // of all attempts
 	for value, ok := c.From, true; ok; value, ok = c.next(part) {
-		a, err := c.attempt(env, text, slo, value)
+		a, all, err := c.attempt(env, text, slo, value)
+		series = append(series, all...)
 		if err != nil && len(part.Attempts) == 0 {
 			return err
 		}
@@ -82,13 +84,14 @@ func (c *findMaxCmd) Run(env environment) error {
 	r := &report.Report{Scenario: "find-max", Run: "-", Began: time.Now(), Setup: c, FindMax: part,
 		Interrupted: env.ctx.Err() != nil, Invalid: []string{}, Faults: []string{}}
 	if part.Best == 0 {
-		r.Faults = append(r.Faults, "no attempt met the SLO")
+		r.Faults = append(r.Faults, part.Line())
 	}
-	err = errors.Join(report.WriteFind(env.stdout, r), c.Save(r, nil))
-	if err == nil && len(r.Faults) > 0 {
-		err = errFaults
+	for i := range part.Attempts {
+		if a := &part.Attempts[i]; a.Met && a.Value == part.Best {
+			r.Invalid = append(r.Invalid, a.Invalid...)
+		}
 	}
-	return err
+	return env.handOut(&c.target, &report.Outcome{Report: r, Series: series})
 }
 
 // next is what to try next: twice as much while nothing has failed, then the
@@ -107,54 +110,65 @@ func (c *findMaxCmd) next(p *report.FindMax) (value float64, ok bool) {
 	return math.Round(math.Sqrt(p.Best * p.Failed)), math.Round(math.Sqrt(p.Best*p.Failed)) > p.Best
 }
 
-// attempt plays the scenario once.
-func (c *findMaxCmd) attempt(env environment, text []byte, slo *scenario.SLO, value float64) (report.Attempt, error) {
+// attempt plays the scenario once. The latencies are returned where they are to be
+// written down, by names of their own.
+func (c *findMaxCmd) attempt(env environment, text []byte, slo *scenario.SLO, value float64) (a report.Attempt, all []report.Series, err error) {
 	sc, err := scenario.Parse(text, c.Set...)
 	if err != nil {
-		return report.Attempt{}, usageError(fmt.Sprintf("scenario %s: %v", c.Scenario, err))
+		return a, nil, usageError(fmt.Sprintf("scenario %s: %v", c.Scenario, err))
 	}
-	c.turn(sc, value)
-	var got *report.Report
-	quiet := environment{ctx: env.ctx, stdout: io.Discard, stderr: io.Discard, keep: func(o *report.Outcome) { got = o.Report }}
+	if err := c.turn(sc, value); err != nil {
+		return a, nil, err
+	}
+	var got *report.Outcome
+	quiet := environment{ctx: env.ctx, stdout: io.Discard, stderr: io.Discard, keep: func(o *report.Outcome) { got = o }}
 	t := c.target
-	t.Outputs, t.ConnectRate = report.Outputs{}, sc.ConnectRate
+	t.Outputs, t.ConnectRate = report.Outputs{Prometheus: c.Prometheus}, sc.ConnectRate
 	if err := play(quiet, &t, &witnesses{}, sc, nil); err != nil && !errors.Is(err, errFaults) {
-		return report.Attempt{}, err
+		return a, nil, err
 	}
-	return judge(got, slo, value), nil
+	if c.Hgrm != "" {
+		for _, s := range got.Series {
+			s.Name = fmt.Sprintf("%s %.0f %s", c.Knob, value, s.Name)
+			all = append(all, s)
+		}
+	}
+	return judge(got.Report, slo, value), all, nil
 }
 
 // turn sets the knob.
-func (c *findMaxCmd) turn(sc *scenario.Scenario, value float64) {
+func (c *findMaxCmd) turn(sc *scenario.Scenario, value float64) error {
 	if c.Knob == "connections" {
 		by := value / float64(sc.Connections)
 		sc.Connections = int(value)
 		sc.Rooms.Count = max(1, min(sc.Connections, int(float64(sc.Rooms.Count)*by)))
-		return
+		return nil
 	}
 	var top float64
 	for i := range sc.Phases {
 		top = max(top, sc.Phases[i].Rate.From, sc.Phases[i].Rate.To)
 	}
+	if top == 0 {
+		return usageError(fmt.Sprintf("scenario %s: no phase has a rate that could be turned up", c.Scenario))
+	}
 	for i := range sc.Phases {
 		r := &sc.Phases[i].Rate
 		r.From, r.To = r.From*value/top, r.To*value/top
 	}
+	return nil
 }
 
 // judge compares a run with the promises.
 func judge(r *report.Report, slo *scenario.SLO, value float64) report.Attempt {
-	a := report.Attempt{Value: value, Why: []string{}}
+	a := report.Attempt{Value: value, Why: []string{}, Invalid: r.Invalid}
 	bad := func(format string, args ...any) { a.Why = append(a.Why, fmt.Sprintf(format, args...)) }
 	if m := r.Messages; m != nil {
 		a.Delivered, a.Delivery, a.Ack = m.DeliveredRate, m.Delivery, m.Ack
-		late := func(name string, q report.Quantiles, most time.Duration) {
-			if most > 0 && q.P99 > float64(most.Microseconds()) {
-				bad("%s p99 %s above %s", name, report.Short(q.P99), most)
+		for _, why := range []string{m.Delivery.Broken("delivery", slo.P99.Value), m.Ack.Broken("ack", slo.AckP99.Value)} {
+			if why != "" {
+				bad("%s", why)
 			}
 		}
-		late("delivery", m.Delivery, slo.P99.Value)
-		late("ack", m.Ack, slo.AckP99.Value)
 	} else {
 		bad("nothing was measured")
 	}
@@ -168,6 +182,9 @@ func judge(r *report.Report, slo *scenario.SLO, value float64) report.Attempt {
 	}
 	if s := r.Server; s != nil {
 		a.CPU, a.RSS = s.CPUPercent/100, s.RSS
+		if s.RSS == 0 && (slo.Memory > 0 || slo.CPU > 0) {
+			bad("the server's CPU and memory could not be read: its process is gone")
+		}
 		if slo.Memory > 0 && s.RSS > int64(slo.Memory) {
 			bad("resident memory %s above %s", report.Mib(s.RSS), report.Mib(int64(slo.Memory)))
 		}
@@ -210,6 +227,8 @@ func gaveOut(a *report.Attempt, r *report.Report) string {
 		return fmt.Sprintf("CPU (the server %.2f, this tool %.2f of %g cores)", a.CPU, a.ToolCPU, cores)
 	case a.CPU > 0.9 && a.CPU < 1.1:
 		return "one core of the server: one of its goroutines is busy all the time"
+	case a.Delivery.Count == 0 || a.Ack.Count == 0:
+		return "not known: nothing was delivered, or acknowledged, while it was measured"
 	case a.Ack.P99 > 0 && a.Delivery.P99 < a.Ack.P99/2:
 		return "what stands between delivery and acknowledgement (the log, or the store)"
 	}

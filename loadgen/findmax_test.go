@@ -49,8 +49,11 @@ func TestJudge(t *testing.T) {
 		why, resource string
 	}{
 		{"right", func(*report.Report) {}, "", ""},
-		{"late", func(r *report.Report) { r.Messages.Delivery.P99 = 60_000 }, "delivery p99 60.0ms above 50ms", "waiting, with CPU to spare"},
-		{"late acks", func(r *report.Report) { r.Messages.Ack.P99 = 100_000 }, "ack p99 100.0ms above 80ms", "between delivery and acknowledgement"},
+		{"late", func(r *report.Report) { r.Messages.Delivery.P99 = 60_000 }, "delivery p99 60.0ms is above 50ms", "waiting, with CPU to spare"},
+		{"late acks", func(r *report.Report) { r.Messages.Ack.P99 = 100_000 }, "ack p99 100.0ms is above 80ms", "between delivery and acknowledgement"},
+		{"no delivery", func(r *report.Report) { r.Messages.Delivery = report.Quantiles{} }, "delivery p99: nothing was measured", "not known"},
+		{"no acknowledgement", func(r *report.Report) { r.Messages.Ack = report.Quantiles{} }, "ack p99: nothing was measured", "not known"},
+		{"a server that is gone", func(r *report.Report) { r.Server = &report.Server{} }, "its process is gone", ""},
 		{"memory", func(r *report.Report) { r.Server.RSS = 200 << 20 }, "resident memory", "the server's memory"},
 		{"CPU", func(r *report.Report) { r.Server.CPUPercent = 1e5 }, "cores above 1.5", "CPU (the server"},
 		{"loss", func(r *report.Report) { r.Check.Lost = 1 }, "1 deliveries lost", "waiting"},
@@ -64,7 +67,7 @@ func TestJudge(t *testing.T) {
 		}, "lost", "this tool's CPU"},
 	} {
 		r := &report.Report{Messages: &report.Messages{}, Check: &report.Check{}, Server: &report.Server{RSS: 50 << 20, CPUPercent: 20}, Tool: report.Tool{Loops: 1}}
-		r.Messages.Delivery, r.Messages.Ack = report.Quantiles{P99: 45_000}, report.Quantiles{P99: 46_000}
+		r.Messages.Delivery, r.Messages.Ack = report.Quantiles{Count: 9, P99: 45_000}, report.Quantiles{Count: 9, P99: 46_000}
 		c.spoil(r)
 		a := judge(r, slo, 5)
 		if why := strings.Join(a.Why, ", "); a.Met != (c.why == "") || !strings.Contains(why, c.why) || !strings.Contains(a.Resource, c.resource) {
@@ -103,13 +106,13 @@ func TestFindMax(t *testing.T) {
 func TestPlanCommand(t *testing.T) {
 	r := report.Report{Run: "x", Density: &report.Density{BytesPerConn: 400, Steps: []report.DensityStep{{RSSAnon: 10 << 20}}}, Server: &report.Server{PerConnect: 60}}
 	density := t.TempDir() + "/density.json"
-	if err := r.Save(density); err != nil {
+	if err := r.Save(report.File(density)); err != nil {
 		t.Fatal(err)
 	}
 	run := func(name string, acked, delivered, cpu float64) string {
 		r := report.Report{Run: "x", Server: &report.Server{MeasuredCPU: cpu}, Messages: &report.Messages{Seconds: 10, AckedRate: acked, DeliveredRate: delivered, BytesRate: delivered * 320, Payload: 200}}
 		file := t.TempDir() + "/" + name
-		if err := r.Save(file); err != nil {
+		if err := r.Save(report.File(file)); err != nil {
 			t.Fatal(err)
 		}
 		return file

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"crypto/rand"
 	"encoding/binary"
 	"encoding/hex"
@@ -9,7 +8,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/hubbub-chat/hubbub/loadgen/check"
@@ -219,21 +217,6 @@ func (f *fleet) forget(since int64) *recorder {
 	return sum
 }
 
-// finish waits, for at most limit, until every message that is due by now is on
-// its way: a loop that is late at the end of a plan has some left.
-func (f *fleet) finish(ctx context.Context, limit time.Duration, tell *progress) {
-	end := f.clock.now()
-	_, _ = f.watch(ctx, limit, tell, func(*report.Snapshot) bool { // what is not sent by then, the plan is without
-		var behind atomic.Bool
-		f.ask(func(w *worker) {
-			if w.talking.due(end) || w.scrolling.due(end) {
-				behind.Store(true)
-			}
-		})
-		return !behind.Load()
-	})
-}
-
 // recorded is the sum of all that the workers recorded.
 func (f *fleet) recorded() *recorder {
 	sum := newRecorder()
@@ -300,58 +283,8 @@ func (f *fleet) away() (n uint64) {
 	return n
 }
 
-// unsettled is the number of connections that are in a spell, or were a moment ago, and of
-// pages that were asked for.
-func (f *fleet) unsettled() (n int) {
-	var mu sync.Mutex
-	f.ask(func(w *worker) {
-		mu.Lock()
-		defer mu.Unlock()
-		n += len(w.spells) + len(w.questions)
-	})
-	return n
-}
-
 // end closes the books: what still happens is not counted.
 func (f *fleet) end() { f.ask((*worker).end) }
-
-// settle waits, for at most limit, until every message was answered and has
-// arrived, or nobody is left to get it.
-func (f *fleet) settle(ctx context.Context, limit time.Duration, tell *progress) {
-	// An interrupted wait is like one that took too long: the counts tell.
-	_, _ = f.watch(ctx, limit, tell, func(s *report.Snapshot) bool {
-		if s.Open() == 0 && !f.comeback.on() {
-			return true
-		}
-		if s.Pending() > 0 || s.Open()+s.Gone < s.Joined {
-			return false
-		}
-		missing, _ := f.missing()
-		return missing == 0 && f.unsettled() == 0
-	})
-}
-
-const watchEvery = 20 * time.Millisecond
-
-// watch waits until done says so, for at most limit. It returns early, with
-// the context's error, when that is cancelled.
-func (f *fleet) watch(ctx context.Context, limit time.Duration, tell *progress, done func(*report.Snapshot) bool) (report.Snapshot, error) {
-	deadline := time.Now().Add(limit)
-	for {
-		s := f.counts()
-		tell.now(&s)
-		if done(&s) || !time.Now().Before(deadline) {
-			return s, nil
-		}
-		wait := time.NewTimer(min(watchEvery, time.Until(deadline)))
-		select {
-		case <-ctx.Done():
-			wait.Stop()
-			return s, ctx.Err()
-		case <-wait.C:
-		}
-	}
-}
 
 func (f *fleet) dialFailed(err error) {
 	f.mu.Lock()

@@ -191,6 +191,9 @@ func (h *hostileCmd) judge(p *report.Hostile) {
 		if a.Closed > 0 {
 			p.Faults = append(p.Faults, fmt.Sprintf("%s: %d honest connections ended", a.Name, a.Closed))
 		}
+		if quiet := min(a.Before.Count, a.After.Count); h.MaxRatio > 0 && min(quiet, a.During.Count) == 0 {
+			p.Faults = append(p.Faults, fmt.Sprintf("%s: the honest p99: nothing was measured, during the attack or beside it", a.Name))
+		}
 		if h.MaxRatio > 0 && a.RatioP99 > h.MaxRatio {
 			p.Faults = append(p.Faults, fmt.Sprintf("%s: the honest p99 is %.1f times that of the quiet, above %.1f", a.Name, a.RatioP99, h.MaxRatio))
 		}

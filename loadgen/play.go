@@ -91,9 +91,7 @@ func play(env environment, t *target, w *witnesses, sc *scenario.Scenario, setup
 	if env.shift != nil {
 		env.shift.tell(p.fleet)
 	} else if w.wanted() {
-		if err := w.hear(env.ctx, p.fleet.proof(), p.report); err != nil {
-			return err
-		}
+		w.hear(env.ctx, p.fleet.proof(), p.report)
 	}
 	return p.finish(func(rep *report.Report) {
 		if t.ServerPid > 0 {

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -15,10 +16,20 @@ import (
 
 	"github.com/centrifugal/protocol"
 
+	"github.com/hubbub-chat/hubbub/internal/race"
 	"github.com/hubbub-chat/hubbub/loadgen/report"
 	"github.com/hubbub-chat/hubbub/netpoll"
 	"github.com/hubbub-chat/hubbub/schema"
 )
+
+// paced is a scenario that does the same under the race detector, in more time: its
+// phases of 100 and 200 ms are longer, and their rate of 450/s is lower by as much.
+func paced(text string) string {
+	for _, ms := range []int{100, 200} {
+		text = strings.ReplaceAll(text, fmt.Sprintf("for: %dms", ms), fmt.Sprintf("for: %dms", ms*race.Factor))
+	}
+	return strings.ReplaceAll(text, "rate: 450", fmt.Sprintf("rate: %g", 450.0/race.Factor))
+}
 
 // scenarioFile writes a scenario into a file.
 func scenarioFile(t testing.TB, text string) string {
@@ -325,6 +336,35 @@ func TestExpect(t *testing.T) {
 	url, _ := startChat(t, wrong{}, false)
 	code, r, stdout, _ := loadgen(t, t.Context(), "play", scenarioFile(t, spike), "--url", url, "--set", "expect.p99=1us", "--set", "expect.ack_p99=1h")
 	if code != exitFaults || len(r.Faults) != 1 || !strings.Contains(r.Faults[0], "delivery p99") {
+		t.Fatalf("exit code %d\n%s", code, stdout)
+	}
+}
+
+// TestNothingMeasured: a promise about what there was no sample of is not kept.
+func TestNothingMeasured(t *testing.T) {
+	const text = `
+name: nothing
+connections: 4
+rooms: 2
+expect: {p99: 1h, ack_p99: 1h}
+phases:
+  - {for: 50ms, rate: 100, measure: false}
+  - {for: 50ms, rate: 0}
+`
+	want := []string{"delivery p99: nothing was measured", "ack p99: nothing was measured"}
+	url, _ := startChat(t, wrong{}, false)
+	for _, more := range [][]string{nil, {"--workers", "2"}} {
+		code, r, stdout, _ := loadgen(t, t.Context(), append([]string{"play", scenarioFile(t, text), "--url", url}, more...)...)
+		if code != exitFaults || !slices.Equal(r.Faults, want) {
+			t.Fatalf("%v: exit code %d\n%s", more, code, stdout)
+		}
+	}
+	code, r, stdout, _ := loadgen(t, t.Context(), "play", scenarioFile(t, text), "--url", url, "--history", "--set", "expect={}", "--set", "phases.0.rate=0")
+	if code != exitFaults || len(r.Faults) != 1 || !strings.Contains(r.Faults[0], "nothing was acknowledged") {
+		t.Fatalf("a history of nothing: exit code %d\n%s", code, stdout)
+	}
+	// Without a promise it is a way to hold connections.
+	if code, _, stdout, _ := loadgen(t, t.Context(), "play", scenarioFile(t, text), "--url", url, "--set", "expect={}"); code != exitOK {
 		t.Fatalf("exit code %d\n%s", code, stdout)
 	}
 }

@@ -1,11 +1,9 @@
 package main
 
 import (
-	"bufio"
 	"context"
-	"errors"
 	"fmt"
-	"os"
+	"io"
 	"time"
 
 	"github.com/hubbub-chat/hubbub/loadgen/check"
@@ -18,7 +16,7 @@ type witnesses struct {
 	History     bool          `help:"Read every room's history at the end and compare it with what was acknowledged." negatable:"" json:"history"`
 	HistoryWait time.Duration `help:"How long the history may take to have everything (default ${default})." default:"10s" json:"history_wait_ns"`
 	MySQL       string        `name:"mysql" env:"LOADGEN_MYSQL" help:"Compare the rows of this database with what was acknowledged, too (user:password@tcp(host:port)/name)." placeholder:"DSN" json:"-"`
-	AckedFile   string        `name:"acked-file" help:"Write what was acknowledged there at the end: a line of room, tab, offset each." placeholder:"FILE" json:"acked_file,omitempty"`
+	AckedFile   report.File   `name:"acked-file" help:"Write what was acknowledged there at the end: a line of room, tab, offset each." placeholder:"FILE" json:"acked_file,omitempty"`
 
 	db *rows.DB // of MySQL, when open has been called
 }
@@ -43,11 +41,12 @@ func (w *witnesses) close() {
 	}
 }
 
-// hear asks them all and writes down what they say.
-func (w *witnesses) hear(ctx context.Context, p *proof, r *report.Report) error {
+// hear asks them all and writes down what they say. A list that cannot be written is
+// a fault: what was measured is not lost with it.
+func (w *witnesses) hear(ctx context.Context, p *proof, r *report.Report) {
 	if w.AckedFile != "" {
 		if err := p.save(w.AckedFile); err != nil {
-			return err
+			r.Faults = append(r.Faults, fmt.Sprintf("--acked-file: %v", err))
 		}
 	}
 	if w.History {
@@ -56,7 +55,6 @@ func (w *witnesses) hear(ctx context.Context, p *proof, r *report.Report) error 
 	if w.db != nil {
 		r.Rows = p.rows(ctx, w.db, w.HistoryWait)
 	}
-	return nil
 }
 
 // proof is what a run's server acknowledged, room by room, and where it can be
@@ -89,18 +87,17 @@ func (p *proof) compare(m *promise) *check.Comparison {
 }
 
 // save writes what was acknowledged, a line each.
-func (p *proof) save(file string) error {
-	f, err := os.Create(file)
-	if err != nil {
-		return err
-	}
-	w := bufio.NewWriter(f)
-	for i := range p.rooms {
-		for _, e := range p.rooms[i].acked {
-			fmt.Fprintf(w, "%s\t%d\n", p.rooms[i].room, e.Offset) // Flush has the error
+func (p *proof) save(file report.File) error {
+	return file.Write(func(w io.Writer) error {
+		for i := range p.rooms {
+			for _, e := range p.rooms[i].acked {
+				if _, err := fmt.Fprintf(w, "%s\t%d\n", p.rooms[i].room, e.Offset); err != nil {
+					return err
+				}
+			}
 		}
-	}
-	return errors.Join(w.Flush(), f.Close())
+		return nil
+	})
 }
 
 // rows compares the rows of a database.

@@ -50,7 +50,7 @@ func TestComesBack(t *testing.T) {
 			t.Parallel()
 			url, _ := startChat(t, closesOne(c.wrong, c.code), false)
 			code, r, stdout, stderr := loadgen(t, t.Context(), shortRun(url, "--reconnect", "--reconnect-min", "60ms", "--reconnect-max", "60ms",
-				"--drain", "5s", "--seed", "7", "--warmup", "0s")...)
+				"--drain", "500ms", "--seed", "7", "--warmup", "0s")...)
 			faults := strings.Join(r.Faults, ", ")
 			if (code == exitFaults) != (c.fault != "") || !strings.Contains(faults, c.fault) {
 				t.Fatalf("exit code %d, want the fault %q\n%s%s", code, c.fault, stdout, stderr)
@@ -101,7 +101,7 @@ func TestHistoryMutants(t *testing.T) {
 			t.Parallel()
 			url, _ := startChat(t, c.wrong(), false)
 			file := filepath.Join(t.TempDir(), "acked")
-			code, r, stdout, stderr := loadgen(t, t.Context(), shortRun(url, "--history", "--history-wait", "300ms", "--acked-file", file, "--drain", "30s")...)
+			code, r, stdout, stderr := loadgen(t, t.Context(), shortRun(url, "--history", "--history-wait", "300ms", "--acked-file", file)...)
 			faults := strings.Join(r.Faults, ", ")
 			if (code == exitFaults) != (c.fault != "") || !strings.Contains(faults, c.fault) {
 				t.Fatalf("exit code %d, want the fault %q\n%s%s", code, c.fault, stdout, stderr)

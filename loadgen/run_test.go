@@ -7,12 +7,14 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/hubbub-chat/hubbub/internal/leaks"
+	"github.com/hubbub-chat/hubbub/internal/race"
 	"github.com/hubbub-chat/hubbub/loadgen/report"
 	"github.com/hubbub-chat/hubbub/netpoll"
 	"github.com/hubbub-chat/hubbub/schema"
@@ -66,8 +68,8 @@ func (s *said) String() string {
 
 // shortRun is a run of 120 messages to 9 members of one room.
 func shortRun(url string, more ...string) []string {
-	return append([]string{"run", "--url", url, "-c", "9", "--rooms", "1", "-r", "400",
-		"--warmup", "100ms", "-d", "200ms", "--drain", "2s", "--join-timeout", "1m"}, more...)
+	return append([]string{"run", "--url", url, "-c", "9", "--rooms", "1", "-r", strconv.Itoa(400 / race.Factor),
+		"--warmup", (100 * race.Factor * time.Millisecond).String(), "-d", (200 * race.Factor * time.Millisecond).String(), "--drain", "200ms", "--join-timeout", "1m"}, more...)
 }
 
 func TestCleanRun(t *testing.T) {
@@ -83,11 +85,11 @@ func TestCleanRun(t *testing.T) {
 		{"counting", true, []string{"--count-only", "--sample", "4"}},
 		{"counting on two loops", false, []string{"--count-only", "--sample", "9", "--loops", "2"}},
 		{"small payload", false, []string{"--payload", "96"}},
-		{"many in a turn", false, []string{"-r", "5000"}},
+		{"many in a turn", false, []string{"-r", strconv.Itoa(race.Scale(5000))}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			url, _ := startChat(t, wrong{}, c.frames)
-			code, r, stdout, stderr := loadgen(t, t.Context(), shortRun(url, append(c.more, "--drain", "1m")...)...)
+			code, r, stdout, stderr := loadgen(t, t.Context(), shortRun(url, c.more...)...)
 			if code != exitOK {
 				t.Fatalf("exit code %d\n%s%s", code, stdout, stderr)
 			}

@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -63,8 +62,8 @@ func (t *tied) tie(ctx context.Context) context.Context {
 // selftestCmd is `selftest`: what this tool can do on this machine, measured
 // against the null server. Both are processes of their own, as in earnest.
 type selftestCmd struct {
-	Scale float64 `help:"Do so much of each test only (default ${default})." default:"1"`
-	JSON  string  `name:"json" help:"Write the figures to this file too." placeholder:"FILE"`
+	Scale float64     `help:"Do so much of each test only (default ${default})." default:"1"`
+	JSON  report.File `name:"json" help:"Write the figures to this file too." placeholder:"FILE"`
 }
 
 // trial is one of its tests.
@@ -151,11 +150,7 @@ func (s *selftestCmd) Run(env environment) error {
 		fmt.Fprintf(t, "%s\t%s\t%s\t%.0f%%\t%s\n", f.Name, f.Want, f.Got, f.CPU, result)
 	}
 	if s.JSON != "" {
-		b, err := json.MarshalIndent(figures, "", "  ")
-		if err == nil {
-			err = os.WriteFile(s.JSON, append(b, '\n'), 0o644)
-		}
-		if err != nil {
+		if err := s.JSON.WriteJSON(figures); err != nil {
 			return err
 		}
 	}

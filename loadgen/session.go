@@ -25,6 +25,7 @@ type session struct {
 	times      *report.Times  // of all measured messages; nil: there were none
 	phaseTimes []report.Times // of each phase, where there are phases
 	lastOpen   int64          // when there was last a connection, clock ns
+	unquiet    uint64         // connections that may still have had something under way at the end
 }
 
 func newSession(env environment, t *target, scenario string, setup any, l layout, payload check.Sizes, more ...func(*fleetConfig)) (*session, error) {
@@ -76,7 +77,8 @@ func (s *session) join(first, last int) error {
 	began := s.fleet.clock.now()
 	s.fleet.open(first, last, rate)
 	limit := time.Duration(float64(last-first)/rate*1e9) + s.target.JoinTimeout
-	now, err := s.fleet.watch(s.env.ctx, limit, s.tell, func(c *report.Snapshot) bool { return c.Settled() >= uint64(last) })
+	// A slow machine has the time that it takes, as long as one after the other joins.
+	now, err := s.fleet.persist(s.env.ctx, limit, s.target.JoinTimeout, s.tell, func(c *report.Snapshot) bool { return c.Settled() >= uint64(last) })
 	if err != nil {
 		s.report.Interrupted = true
 	}
@@ -106,20 +108,20 @@ func (s *session) deserted(now *report.Snapshot) bool {
 	return !s.fleet.comeback.on() || s.lastOpen > 0 && now.At-s.lastOpen > int64(giveUp)
 }
 
-// drain ends the talking, waits until everything has arrived, and closes the
-// books.
+// drain ends the talking, waits until everything has arrived or nothing has for so
+// long, and closes the books.
 func (s *session) drain(limit time.Duration) {
-	ctx := s.env.ctx
+	ctx, pong := s.env.ctx, pongWait
 	s.fleet.finish(ctx, limit, s.tell)
 	s.fleet.talk(nil)
 	s.fleet.scroll(nil)
 	if ctx.Err() != nil {
 		// Interrupted: what was sent is still worth waiting for a moment.
-		ctx, limit = context.WithoutCancel(ctx), min(limit, time.Second)
+		ctx, limit, pong = context.WithoutCancel(ctx), min(limit, time.Second), time.Second
 	}
-	s.fleet.settle(ctx, limit, s.tell)
+	s.unquiet = s.fleet.settle(ctx, limit, pong, s.tell)
 	if s.env.shift != nil {
-		s.env.shift.settle(s.fleet, limit, s.tell)
+		s.unquiet = max(s.unquiet, s.env.shift.settle(s.fleet, limit, pong, s.tell))
 	}
 	s.fleet.end()
 }
@@ -191,6 +193,6 @@ func (s *session) checked(sample int) *report.Check {
 	k.Duplicated += surplus
 	k.Away = s.fleet.away()
 	k.ComesBack = s.fleet.comeback.on()
-	k.Unanswered = k.Pending()
+	k.Unanswered, k.Unquiet = k.Pending(), s.unquiet
 	return k
 }

@@ -10,16 +10,16 @@ import (
 )
 
 // oneRoom is a scenario of a room that is too large for one of two workers.
-const oneRoom = `
+var oneRoom = paced(`
 name: one room
 connections: 9
 rooms: 1
 payload: 120
-drain: 3s
+drain: 300ms
 phases:
   - {name: warm up, for: 100ms, rate: 450, measure: false}
   - {name: measure, for: 200ms, rate: 450}
-`
+`)
 
 // TestSharedRoom: a room over several workers is as right as one in one.
 func TestSharedRoom(t *testing.T) {
@@ -40,7 +40,7 @@ func TestSharedRoom(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			url, _ := startChat(t, wrong{}, false)
-			args := append([]string{"play", scenarioFile(t, oneRoom), "--url", url, "--set", "drain=20s", "--seed", "3"}, c.more...)
+			args := append([]string{"play", scenarioFile(t, oneRoom), "--url", url, "--seed", "3"}, c.more...)
 			code, r, stdout, stderr := loadgen(t, t.Context(), args...)
 			k := r.Check
 			if code != exitOK || k.Shared != c.shared || k.Sent < 100 || k.Acked+k.Cut != k.Sent || r.Messages.Delivery.Count == 0 {

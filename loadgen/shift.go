@@ -42,19 +42,19 @@ func (s *shift) pass(now *report.Snapshot) { s.say(word{Now: now}) }
 // settle waits until the members of shared rooms have what the others have,
 // too. What this worker's own clients said has been answered by then; so when
 // all have come here, there is nothing that somebody does not know of.
-func (s *shift) settle(f *fleet, limit time.Duration, tell *progress) {
+func (s *shift) settle(f *fleet, still, pong time.Duration, tell *progress) (unquiet uint64) {
 	if !s.job.shares() {
-		return
+		return 0
 	}
 	s.say(word{Quiet: s.reached(f)})
 	var all map[int]reached
 	select {
 	case all = <-s.agreed:
 	case <-s.request.Done():
-		return
+		return 0
 	}
-	// One that takes too long shows in the counts.
-	_, _ = f.watch(s.request, limit, tell, func(*report.Snapshot) bool {
+	// One that has less, and is quiet, shows in the counts.
+	return f.calm(s.request, still, pong, tell, func(*report.Snapshot) bool {
 		for room, have := range s.reached(f) {
 			if have.Seen < all[room].Seen || have.Top < all[room].Top {
 				return false

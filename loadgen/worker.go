@@ -24,8 +24,9 @@ type worker struct {
 	spells  map[*netpoll.Conn]*spell
 
 	loads     map[*client]*load
-	restarts  map[*client]restart // their last
-	questions map[question]page   // without an answer
+	restarts  map[*client]restart        // their last
+	questions map[question]page          // without an answer
+	probes    map[*netpoll.Conn]struct{} // pinged at the end, without an answer
 	chance    *rand.Rand
 	opening   task // connections to open
 	talking   task // messages to publish

@@ -32,6 +32,10 @@ type Opener interface{ Opened(c *Conn) }
 // the handshake.
 type Dialler interface{ Dialled(c *Conn) }
 
+// Ponger is a Handler that wants to know of the answers to its Pings: what the peer
+// had sent before has come by then.
+type Ponger interface{ Ponged(c *Conn) }
+
 // Charger is a Handler that limits what its peer may send.
 type Charger interface {
 	// Charge is asked for every frame, control frames included, before it is

@@ -239,6 +239,10 @@ func (c *Conn) control(op ws.OpCode, payload []byte) {
 	switch op {
 	case ws.OpPing:
 		c.queueFrame(ws.OpPong, payload)
+	case ws.OpPong:
+		if p, ok := c.handler.(Ponger); ok && c.state == stateOpen {
+			p.Ponged(c)
+		}
 	case ws.OpClose:
 		c.peerClosed(payload)
 	}

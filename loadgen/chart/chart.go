@@ -28,6 +28,7 @@ type Chart struct {
 	LogX   bool                 // of percentiles: X is 1/(1-q)
 	XTick  func(float64) string // text of a place on the X axis; nil: the number
 	YTick  func(float64) string
+	Dots   bool // the points themselves are shown: each is a measurement of its own
 	Lines  []Line
 	Bands  []Band // behind the lines
 }
@@ -107,6 +108,9 @@ func (c *Chart) SVG() string {
 	for i, l := range c.Lines {
 		colour := colours[i%len(colours)]
 		fmt.Fprintf(&b, `<path fill="none" stroke="%s" stroke-width="1.6" d="%s"/>`, colour, path(l.Points, x, y))
+		if c.Dots {
+			dots(&b, colour, l.Points, x, y)
+		}
 		fmt.Fprintf(&b, `<text x="%g" y="16" text-anchor="end" fill="%s">%s</text>`, width-right-float64(len(c.Lines)-1-i)*110, colour, html.EscapeString(l.Name))
 	}
 	b.WriteString("</svg>")
@@ -194,4 +198,12 @@ func path(points []Point, x, y *axis) string {
 		pen = 'L'
 	}
 	return b.String()
+}
+
+func dots(b *strings.Builder, colour string, points []Point, x, y *axis) {
+	for _, p := range points {
+		if !math.IsNaN(p.Y) && (!y.log || p.Y > 0) {
+			fmt.Fprintf(b, `<circle fill="%s" cx="%.1f" cy="%.1f" r="3"/>`, colour, x.at(p.X), y.at(p.Y))
+		}
+	}
 }

@@ -14,6 +14,7 @@ func TestSVG(t *testing.T) {
 	for name, c := range map[string]Chart{
 		"empty":    {Title: "a < b"},
 		"one":      {Lines: []Line{{"x", []Point{{5, 5}}}}},
+		"dots":     {Dots: true, LogY: true, Lines: []Line{{"x", []Point{{5, 5}, {6, math.NaN()}, {7, 0}}}}},
 		"flat":     {Lines: []Line{{"x", []Point{{1, 0}, {2, 0}}}}},
 		"gap":      {Lines: []Line{{"x & y", []Point{{1, 3}, {2, math.NaN()}, {3, 4}}}}},
 		"log":      {LogY: true, LogX: true, Lines: []Line{{"x", []Point{{1, 3}, {10, 0}, {1000, 4e6}}}}},

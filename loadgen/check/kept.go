@@ -38,6 +38,9 @@ func (k *Kept) Faults(place string) (f []string) {
 			f = append(f, fmt.Sprintf("%d %s in %s", n, what, place))
 		}
 	}
+	if k.Acked == 0 && len(k.Errors) == 0 {
+		f = append(f, place+": nothing was acknowledged that could be looked for")
+	}
 	bad(k.Missing, "acknowledged messages missing")
 	bad(k.Other, "messages that nobody should find")
 	bad(k.Twice, "messages twice")

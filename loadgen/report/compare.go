@@ -109,9 +109,10 @@ func (r *Report) Measures(name string) bool {
 }
 
 // Compare writes reports side by side, the first being what the others are
-// compared with. worse says that the delivery p99 of one is certainly above
-// maxP99 times the first's.
-func Compare(out io.Writer, names []string, reports []*Report, maxP99 float64) (worse bool, err error) {
+// compared with. Where maxP99 is above 0, worse are the reports whose delivery p99
+// is certainly above so many times the first's, and those of which nothing can be
+// said: they have no seconds with deliveries, or too few to tell how sure one may be.
+func Compare(out io.Writer, names []string, reports []*Report, maxP99 float64) (worse []string, err error) {
 	t := NewTable(out)
 	t.head(names, reports)
 	for i := range quantities {
@@ -119,14 +120,32 @@ func Compare(out io.Writer, names []string, reports []*Report, maxP99 float64) (
 		all := make([]interval, len(reports))
 		for k, r := range reports {
 			all[k] = newInterval(q.seconds(r))
-			if q.name == "delivery p99" && maxP99 > 0 && all[k].mean-all[k].off > maxP99*(all[0].mean+all[0].off) {
-				worse = worse || k > 0
-			}
+		}
+		if q.name == "delivery p99" && maxP99 > 0 {
+			worse = exceeding(names, all, maxP99)
 		}
 		t.quantity(q, all)
 	}
 	t.wholes(reports)
+	for _, line := range worse {
+		t.Row("FAILED", line)
+	}
 	return worse, t.Flush()
+}
+
+// exceeding says which are worse than so many times the first.
+func exceeding(names []string, all []interval, most float64) (lines []string) {
+	for k, iv := range all {
+		switch {
+		case math.IsNaN(iv.mean):
+			lines = append(lines, names[k]+": delivery p99: nothing was measured")
+		case math.IsInf(iv.off, 0):
+			lines = append(lines, fmt.Sprintf("%s: delivery p99: measured in too few seconds to be compared (%d at least)", names[k], leastBlocks))
+		case k > 0 && iv.mean-iv.off > most*(all[0].mean+all[0].off):
+			lines = append(lines, fmt.Sprintf("%s: delivery p99 is above %g times that of %s", names[k], most, names[0]))
+		}
+	}
+	return lines
 }
 
 // quantity writes one line of a comparison.

@@ -1,8 +1,7 @@
 package report
 
 import (
-	"bufio"
-	"errors"
+	"io"
 	"math"
 	"os"
 	"path/filepath"
@@ -45,13 +44,12 @@ func saveHgrm(dir string, all []Series) error {
 		return err
 	}
 	for i := range all {
-		f, err := os.Create(filepath.Join(dir, strings.ReplaceAll(all[i].Name, " ", "-")+".hgrm"))
-		if err != nil {
+		file := File(filepath.Join(dir, strings.ReplaceAll(all[i].Name, " ", "-")+".hgrm"))
+		err := file.Write(func(w io.Writer) error {
+			_, err := all[i].h.PercentilesPrint(w, 5, 1e6)
 			return err
-		}
-		w := bufio.NewWriter(f)
-		_, err = all[i].h.PercentilesPrint(w, 5, 1e6)
-		if err := errors.Join(err, w.Flush(), f.Close()); err != nil {
+		})
+		if err != nil {
 			return err
 		}
 	}

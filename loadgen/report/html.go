@@ -5,8 +5,8 @@ import (
 	_ "embed"
 	"fmt"
 	"html/template"
+	"io"
 	"math"
-	"os"
 
 	"github.com/hubbub-chat/hubbub/loadgen/chart"
 )
@@ -17,17 +17,25 @@ var pageText string
 var page = template.Must(template.New("report").Parse(pageText))
 
 // saveHTML writes the report as one page that needs nothing else.
-func (r *Report) saveHTML(file string) error {
+func (r *Report) saveHTML(file File) error {
 	var text bytes.Buffer
 	if err := WriteTable(&text, r); err != nil {
 		return err
 	}
-	var b bytes.Buffer
-	err := page.Execute(&b, map[string]any{"Report": r, "Text": text.String(), "Charts": r.charts(), "Verdict": r.Verdict()})
-	if err != nil {
-		return err
+	return file.Write(func(w io.Writer) error {
+		return page.Execute(w, map[string]any{"Report": r, "Text": text.String(), "Charts": r.charts(), "Verdict": r.headline(), "Bad": r.Verdict() != "ok"})
+	})
+}
+
+// headline is the result in a line, with what was looked for.
+func (r *Report) headline() string {
+	if r.FindMax == nil {
+		return r.Verdict()
 	}
-	return os.WriteFile(file, b.Bytes(), 0o644)
+	if v := r.Verdict(); v != "ok" {
+		return v + "; " + r.FindMax.Line()
+	}
+	return r.FindMax.Line()
 }
 
 // charts are the report's pictures, as many as there is something for.
@@ -50,6 +58,11 @@ func (r *Report) charts() (svgs []template.HTML) {
 	}
 	if r.Density != nil {
 		add(r.Density.chart())
+	}
+	if r.FindMax != nil {
+		for _, c := range r.FindMax.charts() {
+			add(c)
+		}
 	}
 	return svgs
 }

@@ -62,3 +62,18 @@ func Short(us float64) string {
 	}
 	return fmt.Sprintf("%.2fs", us/1e6)
 }
+
+// Broken says why a promise about the p99 was not kept: it is above most, or there is
+// nothing that it could be the p99 of. Empty: it was kept, or most is 0 and there is
+// no promise.
+func (q Quantiles) Broken(what string, most time.Duration) string {
+	switch {
+	case most <= 0:
+		return ""
+	case q.Count == 0:
+		return what + " p99: nothing was measured"
+	case q.P99 > float64(most.Microseconds()):
+		return fmt.Sprintf("%s p99 %s is above %s", what, Short(q.P99), most)
+	}
+	return ""
+}

@@ -125,6 +125,7 @@ func (k *Check) merge(o *Check) {
 	k.Counts.Add(&o.Counts)
 	k.Lost += o.Lost
 	k.Unanswered += o.Unanswered
+	k.Unquiet += o.Unquiet
 	k.Away += o.Away
 	k.MayRefuse, k.ComesBack, k.Sample = o.MayRefuse, o.ComesBack, o.Sample
 }

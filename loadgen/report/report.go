@@ -138,7 +138,8 @@ type Check struct {
 	Counts
 	Lost       uint64 `json:"lost"` // deliveries missing after the drain
 	Unanswered uint64 `json:"unanswered"`
-	Away       uint64 `json:"away"` // members that had not come back at the end
+	Unquiet    uint64 `json:"unquiet"` // connections of which it is not known whether something was still under way
+	Away       uint64 `json:"away"`    // members that had not come back at the end
 	MayRefuse  bool   `json:"may_refuse_recovery"`
 	ComesBack  bool   `json:"comes_back"`             // whether clients do, when their connection ends
 	Sample     int    `json:"sample"`                 // order was checked on one connection in this many
@@ -251,10 +252,4 @@ func Load(file string) (*Report, error) {
 }
 
 // Save writes the report as JSON.
-func (r *Report) Save(file string) error {
-	b, err := json.MarshalIndent(r, "", "  ")
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(file, append(b, '\n'), 0o644)
-}
+func (r *Report) Save(file File) error { return file.WriteJSON(r) }

@@ -24,6 +24,9 @@ func (r *Report) selfCheck() {
 	if n > 0 && cpu/n > MaxToolCPU*float64(r.Tool.Loops) {
 		bad("this tool used %.0f%% of a core for %d event loops", cpu/n*100, r.Tool.Loops)
 	}
+	if k := r.Check; k != nil && k.Unquiet > 0 {
+		bad("%d connections did not become quiet: what counts as lost or unanswered may have been under way", k.Unquiet)
+	}
 	m := r.Messages
 	if m == nil || m.Delivery.Count == 0 {
 		return

@@ -17,6 +17,9 @@ func NewTable(out io.Writer) Table { return Table{tabwriter.NewWriter(out, 0, 0,
 
 // WriteTable writes a whole report.
 func WriteTable(out io.Writer, r *Report) error {
+	if r.FindMax != nil {
+		return writeFind(out, r)
+	}
 	t := NewTable(out)
 	t.Row("scenario", r.Scenario, "run "+r.Run, interrupted(r.Interrupted))
 	t.connections(&r.Connections)

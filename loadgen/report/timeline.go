@@ -2,7 +2,7 @@ package report
 
 import (
 	"encoding/csv"
-	"os"
+	"io"
 	"strconv"
 	"time"
 )
@@ -47,27 +47,22 @@ func NewSecond(from, to *Snapshot, began int64) Second {
 
 func percent(cpu time.Duration, seconds float64) float64 { return cpu.Seconds() / seconds * 100 }
 
-// saveCSV writes a timeline, a line a second.
-func saveCSV(file string, timeline []Second) error {
-	f, err := os.Create(file)
-	if err != nil {
-		return err
+// writeCSV writes the timeline, a line a second; of a search, a line an attempt.
+func (r *Report) writeCSV(out io.Writer) error {
+	if r.FindMax != nil {
+		return r.FindMax.writeCSV(out)
 	}
-	w := csv.NewWriter(f)
+	w := csv.NewWriter(out)
 	number := func(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
 	count := func(v uint64) string { return strconv.FormatUint(v, 10) }
 	_ = w.Write([]string{"at_s", "phase", "open", "sent_per_s", "acked_per_s", "delivered_per_s", "p50_us", "p99_us", "max_us",
 		"unsent", "closed", "rejoined", "faults", "tool_cpu_percent", "server_cpu_percent", "server_rss_anon_bytes"}) // Error has it
-	for i := range timeline {
-		s := &timeline[i]
+	for i := range r.Timeline {
+		s := &r.Timeline[i]
 		_ = w.Write([]string{number(s.At), s.Phase, count(s.Open), number(s.Sent), number(s.Acked), number(s.Delivered),
 			number(s.P50), number(s.P99), number(s.Max), count(s.Unsent), count(s.Closed), count(s.Rejoined), count(s.Faults),
 			number(s.ToolCPU), number(s.CPU), strconv.FormatInt(s.RSSAnon, 10)}) // Error has it
 	}
 	w.Flush()
-	if err := w.Error(); err != nil {
-		_ = f.Close()
-		return err
-	}
-	return f.Close()
+	return w.Error()
 }
