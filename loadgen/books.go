@@ -76,19 +76,12 @@ func (b *books) close(k *report.Check) map[int][]check.Entry {
 }
 
 // proof is what the witnesses are asked about.
-func (c *coordinator) proof(acked map[int][]check.Entry) (*proof, error) {
-	p := &proof{run: c.run, payload: check.Sizes{Least: c.scenario.Payload.Least, Most: c.scenario.Payload.Most}}
+func (c *coordinator) proof(acked map[int][]check.Entry) *proof {
+	p := &proof{run: c.run, endpoints: c.endpoints, payload: check.Sizes{Least: c.scenario.Payload.Least, Most: c.scenario.Payload.Most}}
 	for _, room := range slices.Sorted(maps.Keys(acked)) {
 		p.rooms = append(p.rooms, promise{prefixOf(c.target.RoomPrefix, c.run) + strconv.Itoa(room), acked[room]})
 	}
-	for _, address := range c.target.URLs {
-		e, err := parseEndpoint(address)
-		if err != nil {
-			return nil, err
-		}
-		p.endpoints = append(p.endpoints, e)
-	}
-	return p, nil
+	return p
 }
 
 // settlement is where workers with shared rooms wait until all of them know

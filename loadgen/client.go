@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/centrifugal/protocol"
@@ -55,8 +56,10 @@ type client struct {
 	tries   uint8  // attempts since it was last a member
 	state   clientState
 	decodes bool
-	spell   choreKind // stalls or silences, while its connection is under one; wakes, while it catches up; else dials
-	member  bool      // it has joined once: the room's sequence counts on it
+	// unreachable says that its last attempt found nobody at the address.
+	unreachable bool
+	spell       choreKind // stalls or silences, while its connection is under one; wakes, while it catches up; else dials
+	member      bool      // it has joined once: the room's sequence counts on it
 }
 
 // ownOrder checks that a client's own messages come in the order it sent them
@@ -139,6 +142,7 @@ func (c *client) replied(r *protocol.Reply, now int64) {
 	rec := c.worker.rec
 	if r.Error != nil {
 		rec.errors[r.Error.Code]++
+		rec.reasons.note(fmt.Sprintf("error %d: %s", r.Error.Code, r.Error.Message))
 	}
 	if len(c.worker.questions) > 0 && c.paged(r, now) {
 		return
@@ -323,6 +327,11 @@ func (c *client) lost(code uint16) {
 		return
 	}
 	if !c.member {
+		if c.unreachable && int(c.tries) < w.fleet.addresses(int(c.index)) {
+			w.rec.Retried++ // its name has another address
+			w.plan(chore{at: now, client: c, what: dials})
+			return
+		}
 		w.rec.Failed++
 	} else {
 		w.rec.Gone++

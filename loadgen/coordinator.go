@@ -50,22 +50,23 @@ const maxHired = 32
 
 // coordinator plays a scenario through workers.
 type coordinator struct {
-	env      environment
-	target   *target
-	scenario *scenario.Scenario
-	secret   string
-	workers  []string // their addresses
-	hired    bool     // they were started here
-	clocks   []offset // theirs, against this process's
-	portions []portion
-	run      string
-	keep     bool // what was acknowledged is wanted
-	client   http.Client
-	clock    clock
-	books    books
-	pulse    pulse
-	progress *progress
-	faults   []string // of the phases' commands
+	env       environment
+	target    *target
+	scenario  *scenario.Scenario
+	secret    string
+	workers   []string // their addresses
+	hired     bool     // they were started here
+	clocks    []offset // theirs, against this process's
+	portions  []portion
+	run       string
+	endpoints []endpoint // as they are seen from here
+	keep      bool       // what was acknowledged is wanted
+	client    http.Client
+	clock     clock
+	books     books
+	pulse     pulse
+	progress  *progress
+	faults    []string // of the phases' commands
 }
 
 // playWithCrew deals a scenario to workers and puts their results together.
@@ -85,6 +86,13 @@ func playWithCrew(env environment, t *target, crew *crewFlags, w *witnesses, sc 
 	if err := feasible(sc, &l, t.Loops*n); err != nil {
 		return err
 	}
+	endpoints, notes, err := t.endpoints(env)
+	if err != nil {
+		return err
+	}
+	for _, note := range notes {
+		fmt.Fprintln(env.stderr, note) // a lost line changes nothing
+	}
 	if err := w.open(env.ctx); err != nil {
 		return err
 	}
@@ -92,7 +100,7 @@ func playWithCrew(env environment, t *target, crew *crewFlags, w *witnesses, sc 
 	// Ctrl-C does not end the workers: it asks them for what they have.
 	ctx, cancel := context.WithCancel(context.WithoutCancel(env.ctx))
 	defer cancel()
-	c := &coordinator{env: env, target: t, scenario: sc, workers: crew.WorkerAt, keep: w.wanted(), clock: newClock(0)}
+	c := &coordinator{env: env, target: t, scenario: sc, workers: crew.WorkerAt, keep: w.wanted(), clock: newClock(0), endpoints: answering(endpoints)}
 	c.run, _ = newRunID()
 	if t.Seed == 0 {
 		t.Seed = mathrand.Uint64()
@@ -362,11 +370,7 @@ func (c *coordinator) finish(ctx context.Context, outcomes []*report.Outcome, u 
 	r.Expect(c.faults...)
 	r.Expect(expectations(&c.scenario.Expect, r)...)
 	if acked := c.books.close(r.Check); w.wanted() {
-		p, err := c.proof(acked)
-		if err != nil {
-			return err
-		}
-		w.hear(c.env.ctx, p, r)
+		w.hear(c.env.ctx, c.proof(acked), r)
 	}
 	r.Judge()
 	return c.env.handOut(c.target, sum)

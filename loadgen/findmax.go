@@ -216,7 +216,7 @@ func gaveOut(a *report.Attempt, r *report.Report) string {
 	case r.Connections.DialError != "":
 		return "this tool's sockets (" + r.Connections.DialError + ")"
 	case r.Connections.Failed > 0:
-		return "the server's connections (its open files, or its limits)"
+		return "the server's connections (its open files, or its limits)" + r.Connections.MainReason()
 	case failed("3008"):
 		return "members that read too slowly (this tool's loops, or the server's log)"
 	case failed("111"), failed("3013"):

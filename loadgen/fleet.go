@@ -23,6 +23,7 @@ const maxMessage = 8 << 20
 // fleetConfig is what a fleet is made of.
 type fleetConfig struct {
 	endpoints []endpoint // of the server, taken in turn
+	notes     []string   // on these
 	prefix    string     // of room names; empty: one of the run's own
 	layout    layout
 	loops     int
@@ -51,7 +52,7 @@ type fleet struct {
 	seed      uint64
 	tokens    *tokens // nil: clients are guests
 	endpoints []endpoint
-	dials     []netpoll.Dial // to the endpoints, in their order
+	routes    []route // to the endpoints, by their URL
 	comeback  backoff
 	pageLimit int32 // of the pages that members ask for
 	trail     int   // messages of a room that these are compared with
@@ -79,19 +80,19 @@ func newFleet(cfg fleetConfig) (*fleet, error) {
 		dialect: cfg.dialect,
 		seed:    cfg.seed,
 		tokens:  cfg.tokens,
-		sources: newSources(cfg.endpoints, cfg.layout.conns, bits),
+		sources: newSources(answering(cfg.endpoints), cfg.layout.conns, bits),
 		clients: make([]client, cfg.layout.conns),
 
-		endpoints: cfg.endpoints,
+		endpoints: answering(cfg.endpoints),
 		comeback:  cfg.comeback,
 	}
 	if cfg.page > 0 {
 		f.pageLimit, f.trail = int32(cfg.page), 4*cfg.page+1000
 	}
 	for _, e := range cfg.endpoints {
-		f.dials = append(f.dials, netpoll.Dial{Addr: e.addr, URI: e.uri, Subprotocol: cfg.dialect.subprotocol()})
 		f.perRoom = f.perRoom || strings.Contains(e.uri, roomMark)
 	}
+	f.routes = routesOf(cfg.endpoints, cfg.dialect.subprotocol())
 	f.furnish(&cfg)
 	var err error
 	f.engine, err = netpoll.New(netpoll.Config{

@@ -132,7 +132,7 @@ func (a *archivist) connect(ctx context.Context) error {
 	}
 	e := a.proof.endpoints[a.next%len(a.proof.endpoints)]
 	a.next++ // one that fails is not tried again at once
-	dial := blocking.Dial{Addr: e.addr, URI: e.uri}
+	dial := blocking.Dial{Addr: e.addr, Host: e.host, URI: e.uri}
 	var err error
 	if a.conn, err = dial.Open(ctx); err != nil {
 		return err

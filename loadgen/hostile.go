@@ -175,7 +175,8 @@ func (w *siege) attacked(ctx context.Context, a *hostile.Attack, p *report.Attac
 	defer end()
 	done := make(chan hostile.Result, 1)
 	go func() { // ends with ctx
-		done <- a.Run(ctx, hostile.Target{Addr: w.fleet.endpoints[0].addr, URI: w.fleet.endpoints[0].uri})
+		e := w.fleet.endpoints[0]
+		done <- a.Run(ctx, hostile.Target{Addr: e.addr, Host: e.host, URI: e.uri})
 	}()
 	during := w.hold(ctx, max(w.Attack, a.AtLeast))
 	end()

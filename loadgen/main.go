@@ -44,6 +44,7 @@ type environment struct {
 	ctx            context.Context // cancelled by Ctrl-C, and when the terminal is closed
 	stdout, stderr io.Writer
 	keep           func(*report.Outcome) // also gets what is left of a run; nil: nobody
+	lookup         lookup                // of names; nil: the resolver of the system
 	shift          *shift                // what is played is a part of; nil: it is all
 }
 

@@ -38,13 +38,22 @@ func TestLateIsNotLost(t *testing.T) {
 	})
 }
 
+// waitLong is enough for what comes, on any machine.
+const waitLong = time.Minute
+
+var shortPayload = check.Exactly(check.MinPayload)
+
+func joinedAll(n uint64) func(*report.Snapshot) bool {
+	return func(s *report.Snapshot) bool { return s.Settled() >= n }
+}
+
 // TestUnquiet: a connection that shows in no way that nothing is under way is counted,
 // and the report says that its verdict on loss is not certain.
 func TestUnquiet(t *testing.T) {
 	stuck := make(chan struct{})
 	url, s := startChat(t, wrong{}, false)
 	target := target{URLs: []string{url}, Protocol: "json", ConnectRate: 1000, Loops: 1}
-	cfg, err := target.config(inTurn(3, 1), check.Exactly(check.MinPayload))
+	cfg, err := target.config(environment{ctx: t.Context()}, inTurn(3, 1), shortPayload)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,8 +64,7 @@ func TestUnquiet(t *testing.T) {
 	defer f.close()
 	defer close(stuck)
 	f.open(0, 3, 1000)
-	joined := func(s *report.Snapshot) bool { return s.Joined == 3 }
-	if got, _ := f.watch(t.Context(), time.Minute, nil, joined); got.Joined != 3 {
+	if got, _ := f.watch(t.Context(), waitLong, nil, joinedAll(3)); got.Joined != 3 {
 		t.Fatalf("%+v", got)
 	}
 	never := func(*report.Snapshot) bool { return false }

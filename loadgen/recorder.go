@@ -19,6 +19,7 @@ type recorder struct {
 	errors map[uint32]uint64 // error replies by code
 	closes map[uint32]uint64 // ends of connections by close code; 1006: without one
 	unsubs map[uint32]uint64 // unsubscribe pushes by code
+	reasons
 
 	stalled, silenced struck
 
@@ -46,7 +47,7 @@ func (r *recorder) all() []report.Latency {
 
 func newRecorder() *recorder {
 	return &recorder{
-		errors: map[uint32]uint64{}, closes: map[uint32]uint64{}, unsubs: map[uint32]uint64{},
+		errors: map[uint32]uint64{}, closes: map[uint32]uint64{}, unsubs: map[uint32]uint64{}, reasons: reasons{},
 		stalled: struck{Closes: map[uint32]uint64{}}, silenced: struck{Closes: map[uint32]uint64{}},
 		tcp: report.NewLatency(), handshake: report.NewLatency(), connect: report.NewLatency(), subscribe: report.NewLatency(),
 		recovery: report.NewLatency(), away: report.NewLatency(), refresh: report.NewLatency(), page: report.NewLatency(),
@@ -63,6 +64,9 @@ func (r *recorder) merge(o *recorder) {
 		for code, n := range part {
 			(*sum)[code] += n
 		}
+	}
+	for reason, n := range o.reasons {
+		r.reasons.add(reason, n)
 	}
 	r.stalled.merge(&o.stalled)
 	r.silenced.merge(&o.silenced)

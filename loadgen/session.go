@@ -29,7 +29,7 @@ type session struct {
 }
 
 func newSession(env environment, t *target, scenario string, setup any, l layout, payload check.Sizes, more ...func(*fleetConfig)) (*session, error) {
-	cfg, err := t.config(l, payload)
+	cfg, err := t.config(env, l, payload)
 	if err != nil {
 		return nil, err
 	}
@@ -46,6 +46,9 @@ func newSession(env environment, t *target, scenario string, setup any, l layout
 		return nil, err
 	}
 	s.tell = newProgress(env.stderr, s.fleet.clock.unix, s.fleet.recent, s.server)
+	for _, note := range cfg.notes {
+		fmt.Fprintln(env.stderr, note) // a lost line changes nothing
+	}
 	if env.shift != nil {
 		s.tell.pass = env.shift.pass
 	}
@@ -55,7 +58,7 @@ func newSession(env environment, t *target, scenario string, setup any, l layout
 			return nil, usageError(fmt.Sprintf("--prometheus: %v", err))
 		}
 	}
-	s.report = &report.Report{Scenario: scenario, Run: s.fleet.run, Began: time.Now(), Setup: setup}
+	s.report = &report.Report{Scenario: scenario, Run: s.fleet.run, Began: time.Now(), Setup: setup, Notes: cfg.notes}
 	s.report.Connections.Wanted = l.conns
 	return s, nil
 }
@@ -141,6 +144,7 @@ func (s *session) finish(setup func(*report.Report)) error {
 	c.Refresh, c.Page = rec.refresh.Quantiles(), rec.page.Quantiles()
 	c.Recovery, c.Away = rec.recovery.Quantiles(), rec.away.Quantiles()
 	c.Errors, c.Closes, c.Unsubs = report.NewCodes(rec.errors), report.NewCodes(rec.closes), report.NewCodes(rec.unsubs)
+	c.Reasons = report.Codes(rec.reasons)
 	c.Stalled, c.Silenced = rec.stalled.report(), rec.silenced.report()
 	if err := f.firstDialError(); err != nil {
 		c.DialError = err.Error()

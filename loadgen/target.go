@@ -1,12 +1,8 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"math/rand/v2"
-	"net"
-	"net/netip"
-	"net/url"
 	"strings"
 	"time"
 
@@ -30,7 +26,7 @@ type target struct {
 }
 
 // config checks the flags and makes a fleet's configuration of them.
-func (t *target) config(l layout, payload check.Sizes) (fleetConfig, error) {
+func (t *target) config(env environment, l layout, payload check.Sizes) (fleetConfig, error) {
 	cfg := fleetConfig{prefix: t.RoomPrefix, layout: l, loops: t.Loops, payload: payload}
 	var err error
 	if cfg.dialect, err = newDialect(t.Protocol); err != nil {
@@ -56,52 +52,16 @@ func (t *target) config(l layout, payload check.Sizes) (fleetConfig, error) {
 		return cfg, err
 	}
 	for _, address := range t.URLs {
-		e, err := parseEndpoint(address)
+		e, _, err := parseURL(address)
 		if err != nil {
 			return cfg, err
 		}
 		if t.Protocol == "plain" && l.rooms > 1 && !strings.Contains(e.uri, roomMark) {
 			return cfg, usageError(fmt.Sprintf("--url %s: a plain server knows %d rooms by their address alone: put {room} into it, or use one room", address, l.rooms))
 		}
-		cfg.endpoints = append(cfg.endpoints, e)
 	}
-	return cfg, nil
-}
-
-// endpoint is one address of the server.
-type endpoint struct {
-	addr netip.AddrPort
-	uri  string
-}
-
-func parseEndpoint(address string) (e endpoint, err error) {
-	u, err := url.Parse(address)
-	switch {
-	case err != nil:
-		return e, usageError(fmt.Sprintf("--url: %v", err))
-	case u.Scheme != "ws" || u.Hostname() == "":
-		return e, usageError(fmt.Sprintf("--url %s: want ws://HOST:PORT/PATH", address))
-	}
-	if e.uri = u.RequestURI(); u.Path == "" {
-		e.uri = "/" + e.uri
-	}
-	e.uri = strings.ReplaceAll(e.uri, "%7Broom%7D", roomMark)
-	e.addr, err = resolve(u)
-	return e, err
-}
-
-func resolve(u *url.URL) (netip.AddrPort, error) {
-	port := u.Port()
-	if port == "" {
-		port = "80"
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", u.Hostname())
-	if err != nil {
-		return netip.AddrPort{}, err
-	}
-	return netip.ParseAddrPort(net.JoinHostPort(ips[0].Unmap().String(), port))
+	cfg.endpoints, cfg.notes, err = t.endpoints(env)
+	return cfg, err
 }
 
 // checkPrefix tells whether names made of it are channels, and plain enough to

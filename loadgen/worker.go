@@ -150,24 +150,27 @@ func (w *worker) open(i int) {
 	w.dial(c)
 }
 
-// dial opens a connection for a client, to the endpoints in turn: who has lost
-// one node tries the next.
+// dial opens a connection for a client: who has lost one node tries the next.
 func (w *worker) dial(c *client) {
 	f, i := w.fleet, int(c.index)
-	d := f.dials[(i+int(c.tries))%len(f.dials)]
+	d := f.dial(i, int(c.tries))
 	if f.perRoom {
 		d.URI = c.uri(d.URI)
 	}
-	d.Local = f.sources.of(i)
+	if d.Addr.Addr().Is4() {
+		d.Local = f.sources.of(i)
+	}
 	c.state, c.began, c.ping = dialling, f.clock.now(), 0
 	c.tries = min(c.tries+1, 200)
 	c.session++
+	c.unreachable = false
 	conn, err := w.loop.Dial(&d, c)
 	if err == nil {
 		c.conn = conn
 		return
 	}
 	f.dialFailed(err)
+	w.rec.reasons.note(err.Error())
 	if f.comeback.on() {
 		w.later(c, c.began)
 		return

@@ -32,6 +32,12 @@ type Opener interface{ Opened(c *Conn) }
 // the handshake.
 type Dialler interface{ Dialled(c *Conn) }
 
+// Failer is a Handler that wants to know why a connection that it dialled has ended,
+// before Closed: not where it ended the connection itself. The error is a StatusError
+// when a handshake was answered with anything but 101, and a CloseError when there
+// was a close frame.
+type Failer interface{ Failed(c *Conn, err error) }
+
 // Ponger is a Handler that wants to know of the answers to its Pings: what the peer
 // had sent before has come by then.
 type Ponger interface{ Ponged(c *Conn) }
@@ -151,7 +157,7 @@ func (c *Conn) readable() {
 		if c.state.handshaking() {
 			l.stats.badHandshakes.Add(1)
 		}
-		c.end(codeAbnormal)
+		c.cutOff(errno)
 		return
 	}
 	l.stats.reads.Add(1)

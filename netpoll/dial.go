@@ -15,6 +15,7 @@ import (
 // Dial describes a client connection to open.
 type Dial struct {
 	Addr        netip.AddrPort // of the server
+	Host        string         // in the request; Addr when empty
 	Local       netip.Addr     // source address; the kernel's choice when zero
 	URI         string         // request target, "/connection/websocket"
 	Subprotocol string         // offered when not empty
@@ -70,9 +71,13 @@ func sockaddr(a netip.AddrPort) unix.Sockaddr {
 }
 
 func (d *Dial) request(l *Loop) []byte {
+	host := d.Host
+	if host == "" {
+		host = d.Addr.String()
+	}
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "GET %s HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
-		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %s\r\n", d.URI, d.Addr, l.key())
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %s\r\n", d.URI, host, l.key())
 	if d.Subprotocol != "" {
 		fmt.Fprintf(&b, "Sec-WebSocket-Protocol: %s\r\n", d.Subprotocol)
 	}
@@ -97,7 +102,12 @@ func acceptKey(key string) string {
 
 // dialled is EPOLLOUT of a connecting socket: connected, or failed.
 func (c *Conn) dialled() {
-	if e, err := unix.GetsockoptInt(int(c.fd), unix.SOL_SOCKET, unix.SO_ERROR); err != nil || e != 0 {
+	e, err := unix.GetsockoptInt(int(c.fd), unix.SOL_SOCKET, unix.SO_ERROR)
+	if err == nil && e != 0 {
+		err = unix.Errno(e)
+	}
+	if err != nil {
+		c.failed(os.NewSyscallError("connect", err))
 		c.end(codeAbnormal)
 		return
 	}
@@ -108,32 +118,11 @@ func (c *Conn) dialled() {
 	request := c.in.msg
 	c.in = nil
 	c.arm(false)
-	if n, err := c.write(request); err != 0 || n < len(request) {
-		c.end(codeAbnormal) // a new socket has room for a request
-	}
-}
-
-// readResponse collects the response head and opens the connection when it
-// agrees to the handshake.
-func (c *Conn) readResponse(b []byte) {
-	head := c.collect(b)
-	end := bytes.Index(head, []byte("\r\n\r\n")) + 4
-	if end < 4 {
-		if len(head) > maxHead {
-			c.end(codeAbnormal)
-			return
+	if n, errno := c.write(request); errno != 0 || n < len(request) {
+		if errno == 0 {
+			errno = unix.ENOBUFS // a new socket has room for a request
 		}
-		c.stash(b)
-		return
-	}
-	if !bytes.HasPrefix(head, []byte("HTTP/1.1 101 ")) ||
-		!bytes.Contains(head[:end], []byte(acceptKey(c.loop.key()))) {
-		c.loop.stats.badHandshakes.Add(1)
+		c.failed(os.NewSyscallError("write", errno))
 		c.end(codeAbnormal)
-		return
 	}
-	rest := head[end:]
-	c.in = nil
-	c.open(c.handler, nil)
-	c.readFrames(rest)
 }

@@ -266,6 +266,7 @@ func (c *Conn) peerClosed(payload []byte) {
 			echo = ws.NewCloseFrameBody(code, closeProtocol.Reason)
 		} else {
 			echo = ws.NewCloseFrameBody(code, "")
+			c.failed(CloseError{Close{uint16(code), reason}})
 		}
 	}
 	o := c.queue()

@@ -30,6 +30,7 @@ func (l *Loop) tick() {
 			l.tickConn(c)
 		case c.state.handshaking() && age >= handshake:
 			l.stats.badHandshakes.Add(1)
+			c.failed(errHandshakeTimeout(c.state))
 			c.end(codeAbnormal)
 		case c.state.ending() && age >= closing:
 			c.end(codeAbnormal)

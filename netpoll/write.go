@@ -2,6 +2,7 @@ package netpoll
 
 import (
 	"encoding/binary"
+	"os"
 	"syscall"
 
 	"github.com/gobwas/ws"
@@ -118,6 +119,7 @@ func (c *Conn) Send(frames []byte) int {
 	}
 	n, err := c.write(frames)
 	if err != 0 {
+		c.failed(os.NewSyscallError("write", err))
 		c.end(codeAbnormal)
 		return len(frames)
 	}
@@ -186,6 +188,7 @@ func (c *Conn) push() pushed {
 	if b := c.out.rest(); len(b) > 0 {
 		n, err := c.write(b)
 		if err != 0 {
+			c.failed(os.NewSyscallError("write", err))
 			c.end(codeAbnormal)
 			return pushFailed
 		}

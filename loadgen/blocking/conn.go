@@ -27,6 +27,7 @@ type Conn struct {
 // Dial describes a connection to open.
 type Dial struct {
 	Addr    netip.AddrPort
+	Host    string // in the request; Addr when empty
 	URI     string
 	Header  string        // further header lines, each ended by \r\n
 	Timeout time.Duration // for connecting and the handshake each; default 10 s
@@ -82,7 +83,11 @@ func (d *Dial) Open(ctx context.Context) (*Conn, error) {
 
 // Request is the handshake's request head.
 func (d *Dial) Request() string {
-	return "GET " + d.URI + " HTTP/1.1\r\nHost: " + d.Addr.String() + "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
+	host := d.Host
+	if host == "" {
+		host = d.Addr.String()
+	}
+	return "GET " + d.URI + " HTTP/1.1\r\nHost: " + host + "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n" + d.Header + "\r\n"
 }
 

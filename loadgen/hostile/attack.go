@@ -68,6 +68,7 @@ const (
 // Target is the server.
 type Target struct {
 	Addr netip.AddrPort
+	Host string // in requests; Addr when empty
 	URI  string
 }
 
@@ -145,7 +146,7 @@ func (a *Attack) judge(r *Result) {
 // open makes a connection as a client does that means well, up to its first
 // command.
 func (t *attacker) open(ctx context.Context) (*blocking.Conn, Ending) {
-	d := blocking.Dial{Addr: t.target.Addr, URI: t.target.URI, Timeout: 5 * time.Second}
+	d := blocking.Dial{Addr: t.target.Addr, Host: t.target.Host, URI: t.target.URI, Timeout: 5 * time.Second}
 	if t.attack.Deflate {
 		d.Header = "Sec-WebSocket-Extensions: permessage-deflate; client_no_context_takeover; server_no_context_takeover\r\n"
 	}

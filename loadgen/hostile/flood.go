@@ -61,7 +61,7 @@ const headBytes = 10 << 20
 
 // headers is a handshake with ten megabytes of headers.
 func headers(ctx context.Context, t *attacker) Ending {
-	d := blocking.Dial{Addr: t.target.Addr, URI: t.target.URI}
+	d := blocking.Dial{Addr: t.target.Addr, Host: t.target.Host, URI: t.target.URI}
 	c, err := d.TCP(ctx)
 	if err != nil {
 		return ending(ctx, err)
@@ -95,7 +95,7 @@ const (
 
 // slowloris sends a handshake a byte at a time, and never its end.
 func slowloris(ctx context.Context, t *attacker) Ending {
-	d := blocking.Dial{Addr: t.target.Addr, URI: t.target.URI, Timeout: 3 * time.Second}
+	d := blocking.Dial{Addr: t.target.Addr, Host: t.target.Host, URI: t.target.URI, Timeout: 3 * time.Second}
 	c, err := d.TCP(ctx)
 	if err != nil {
 		return ending(ctx, err)

@@ -20,12 +20,12 @@ func sumRates(a, b float64) float64 { return math.Round((a+b)*1e6) / 1e6 }
 // Merge adds workers' outcomes up. Quantiles are those of the merged
 // histograms; in the timeline, where there are none, the worst worker's.
 func Merge(all []*Outcome) *Outcome {
-	sum := &Outcome{Report: &Report{Check: &Check{}, Messages: &Messages{}, Connections: connections{Errors: Codes{}, Closes: Codes{}, Unsubs: Codes{}}}}
+	sum := &Outcome{Report: &Report{Check: &Check{}, Messages: &Messages{}, Connections: connections{Errors: Codes{}, Closes: Codes{}, Unsubs: Codes{}, Reasons: Codes{}}}}
 	r := sum.Report
 	for i, o := range all {
 		from := o.Report
 		if i == 0 {
-			r.Scenario, r.Began = from.Scenario, from.Began
+			r.Scenario, r.Began, r.Notes = from.Scenario, from.Began, from.Notes
 			r.Phases = slices.Clone(from.Phases)
 			sum.Phases = o.Phases
 		} else {
@@ -114,7 +114,7 @@ func (c *connections) add(o *connections) {
 		c.DialError = o.DialError
 	}
 	c.Stalled, c.Silenced = mergeStruck(c.Stalled, o.Stalled), mergeStruck(c.Silenced, o.Silenced)
-	for to, from := range map[*Codes]Codes{&c.Errors: o.Errors, &c.Closes: o.Closes, &c.Unsubs: o.Unsubs} {
+	for to, from := range map[*Codes]Codes{&c.Errors: o.Errors, &c.Closes: o.Closes, &c.Unsubs: o.Unsubs, &c.Reasons: o.Reasons} {
 		for code, n := range from {
 			(*to)[code] += n
 		}

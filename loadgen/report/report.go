@@ -1,9 +1,12 @@
 package report
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -19,7 +22,8 @@ type Report struct {
 	Began    time.Time `json:"began"`
 	Setup    any       `json:"setup"` // the flags
 
-	Interrupted bool `json:"interrupted"`
+	Interrupted bool     `json:"interrupted"`
+	Notes       []string `json:"notes,omitempty"` // which addresses of a name were used
 
 	Connections connections `json:"connections"`
 	History     *History    `json:"history,omitempty"`
@@ -63,6 +67,7 @@ type connections struct {
 	Errors    Codes     `json:"errors"`
 	Closes    Codes     `json:"closes"`
 	Unsubs    Codes     `json:"unsubscribed"`
+	Reasons   Codes     `json:"reasons"` // why they were refused or ended, and error replies, in the words of the kernel or the server
 	DialError string    `json:"dial_error,omitempty"`
 
 	Stalled  *Struck `json:"stalled,omitempty"`  // stopped reading for a time
@@ -79,6 +84,23 @@ func NewCodes(m map[uint32]uint64) Codes {
 		c[strconv.FormatUint(uint64(code), 10)] = n
 	}
 	return c
+}
+
+// MainReason is the most frequent of why connections did not come in, in parentheses.
+func (c *connections) MainReason() string {
+	for _, reason := range c.Reasons.byNumber() {
+		if !strings.HasPrefix(reason, "cut off") {
+			return " (" + reason + ")"
+		}
+	}
+	return ""
+}
+
+// byNumber are the codes, the most frequent first.
+func (c Codes) byNumber() []string {
+	return slices.SortedFunc(maps.Keys(c), func(a, b string) int {
+		return cmp.Or(cmp.Compare(c[b], c[a]), cmp.Compare(a, b))
+	})
 }
 
 // Phase is one phase's part of a report.
@@ -190,7 +212,7 @@ func (r *Report) Judge() {
 		}
 	}
 	c := &r.Connections
-	bad(uint64(c.Wanted)-min(uint64(c.Wanted), c.Joined), "connections never joined")
+	bad(uint64(c.Wanted)-min(uint64(c.Wanted), c.Joined), "connections never joined"+c.MainReason())
 	k := r.Check
 	if k == nil || !k.ComesBack {
 		bad(c.Closed, "connections ended by the server")

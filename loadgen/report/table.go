@@ -22,6 +22,9 @@ func WriteTable(out io.Writer, r *Report) error {
 	}
 	t := NewTable(out)
 	t.Row("scenario", r.Scenario, "run "+r.Run, interrupted(r.Interrupted))
+	for _, note := range r.Notes {
+		t.Row("server", note)
+	}
 	t.connections(&r.Connections)
 	if r.Messages != nil {
 		t.messages(r.Messages)
@@ -86,6 +89,7 @@ func (t Table) connections(c *connections) {
 	t.codes("error replies", c.Errors)
 	t.codes("closes by code", c.Closes)
 	t.codes("unsubscribed by code", c.Unsubs)
+	t.reasons(c.Reasons)
 	t.struck("stalled", "stopped reading", "kept up", c.Stalled)
 	t.struck("silenced", "vanished without a word", "are still held by the server", c.Silenced)
 }
@@ -100,6 +104,21 @@ func some(n uint64, what string) string {
 func (t Table) codes(name string, c Codes) {
 	if list := t.list("", c); list != "" {
 		t.Row(name, list)
+	}
+}
+
+// maxReasons are shown, the most frequent ones.
+const maxReasons = 8
+
+func (t Table) reasons(c Codes) {
+	name := "reasons"
+	for i, reason := range c.byNumber() {
+		if i == maxReasons {
+			t.Row("", fmt.Sprintf("and %d other reasons", len(c)-maxReasons))
+			return
+		}
+		t.Row(name, fmt.Sprintf("%d × %s", c[reason], reason))
+		name = ""
 	}
 }
 
