@@ -22,10 +22,14 @@ var mayImport = map[string][]string{
 	"fanout":  {"schema", "internal/contact"},
 	"sink":    {"schema", "internal/contact"},
 	"loadgen": {"schema", "netpoll", "internal/process"},
-	"server":  {"schema", "netpoll", "fanout", "sink", "internal/contact", "internal/process"},
+	"server":  {"schema", "netpoll", "fanout", "sink", "internal/contact", "internal/process", "internal/secret", "internal/strictjson", "internal/suggest"},
 
 	"internal/contact": {},
 	"internal/process": {},
+
+	"internal/secret":     {},
+	"internal/strictjson": {"internal/suggest"},
+	"internal/suggest":    {},
 }
 
 // Libraries stay inside the package that wraps them. A name ending in .go

@@ -11,6 +11,8 @@ import (
 	"fmt"
 	"math/big"
 	"slices"
+
+	"github.com/hubbub-chat/hubbub/internal/strictjson"
 )
 
 // maxSetKeys is how many keys of a JWK set are looked at. Real ones have fewer
@@ -42,7 +44,7 @@ func parseSet(text []byte, secrets bool) (keys []*key, skipped []string, err err
 		Keys []json.RawMessage `json:"keys"`
 	}
 	if json.Unmarshal(text, &set) != nil { // its error may quote the text
-		return nil, nil, errors.New("not a JWK set")
+		return nil, nil, notJSON("not a JWK set", text)
 	}
 	if len(set.Keys) > maxSetKeys {
 		return nil, nil, fmt.Errorf("the JWK set has %d keys, more than %d", len(set.Keys), maxSetKeys)
@@ -64,11 +66,21 @@ func parseSet(text []byte, secrets bool) (keys []*key, skipped []string, err err
 	return keys, skipped, nil
 }
 
+// notJSON says where a text is no JSON, if it is not, and nothing of what stands
+// there.
+func notJSON(what string, text []byte) error {
+	_, err := strictjson.Parse(text)
+	if at := (*strictjson.Error)(nil); errors.As(err, &at) {
+		return fmt.Errorf("%s: no JSON at line %d, column %d", what, at.Line, at.Column)
+	}
+	return errors.New(what)
+}
+
 // parseJWK reads one key.
 func parseJWK(text []byte, secrets bool) (*key, error) {
 	var j jwk
 	if json.Unmarshal(text, &j) != nil {
-		return nil, errors.New("not a JWK")
+		return nil, notJSON("not a JWK", text)
 	}
 	if j.Use != "" && j.Use != "sig" {
 		return nil, errors.New("its use is not sig")

@@ -1,15 +1,15 @@
 package channels
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
+	"reflect"
+	"slices"
 	"strings"
 	"sync/atomic"
-	"unicode/utf8"
 
+	"github.com/hubbub-chat/hubbub/internal/strictjson"
 	"github.com/hubbub-chat/hubbub/schema"
 )
 
@@ -50,70 +50,101 @@ func Open() *Namespaces {
 	return newNamespaces(&rules{of: map[string]*Options{"": &d}, open: true})
 }
 
-// file is the configuration file. A namespace begins with the rules of
-// "default", which begins with Defaults. A file that lists no namespaces does
-// not forbid any.
-type file struct {
-	Default    json.RawMessage            `json:"default"`
-	Namespaces map[string]json.RawMessage `json:"namespaces"`
-}
-
-// Parse reads a configuration file: JSON, of which every key must be known.
+// Parse reads a configuration file: JSON, of which every name must be known
+// and there once. A namespace begins with the rules of "default", which begins
+// with Defaults. A file that lists no namespaces does not forbid any. An error
+// has the line and column of what is wrong.
 func Parse(text []byte) (*Namespaces, error) {
-	var f file
-	if err := decode(text, &f); err != nil {
+	root, err := strictjson.Parse(text)
+	if err != nil {
+		return nil, err
+	}
+	fields, err := root.Fields()
+	if err != nil {
 		return nil, err
 	}
 	base := Defaults()
-	if err := change(&base, f.Default, "default"); err != nil {
-		return nil, err
-	}
-	r := &rules{of: map[string]*Options{"": &base}, open: f.Namespaces == nil}
-	for name, text := range f.Namespaces {
-		if name == "" || strings.ContainsAny(name, ":$@,") || schema.CheckChannel(name) != nil {
-			return nil, fmt.Errorf("namespace %q is not a name without any of :$@,", name)
+	r := &rules{of: map[string]*Options{"": &base}, open: true}
+	var listed []strictjson.Field
+	for _, f := range fields {
+		switch f.Name {
+		case "default":
+			err = change(&base, f)
+		case "namespaces":
+			if !isNull(f) {
+				r.open = false
+				listed, err = f.Fields()
+			}
+		default:
+			err = f.Unknown("default", "namespaces")
 		}
-		o := base
-		if err := change(&o, text, "namespace "+name); err != nil {
+		if err != nil {
 			return nil, err
 		}
-		r.of[name] = &o
+	}
+	for _, f := range listed {
+		if f.Name == "" || strings.ContainsAny(f.Name, ":$@,") || schema.CheckChannel(f.Name) != nil {
+			return nil, f.Wrong(fmt.Errorf("namespace %q is not a name without any of :$@,", f.Name))
+		}
+		o := base
+		if err := change(&o, f); err != nil {
+			return nil, err
+		}
+		r.of[f.Name] = &o
 	}
 	return newNamespaces(r), nil
 }
 
-// change changes o by what the text says.
-func change(o *Options, text json.RawMessage, name string) error {
-	if len(text) == 0 {
+func isNull(f strictjson.Field) bool { return string(f.Text()) == "null" }
+
+// change changes o by what a namespace says: option by option, so that what is
+// wrong is known to be wrong with that one.
+func change(o *Options, namespace strictjson.Field) error {
+	if isNull(namespace) {
 		return nil
 	}
-	recovery := o.Recovery
-	if err := decode(text, o); err != nil {
-		return fmt.Errorf("%s: %w", name, err)
+	fields, err := namespace.Fields()
+	if err != nil {
+		return err
 	}
-	if o.Ephemeral && o.Recovery == recovery && !bytes.Contains(text, []byte(`"recovery"`)) {
+	recovery, asked := o.Recovery, false
+	for _, f := range fields {
+		if !slices.Contains(optionNames, f.Name) {
+			return f.Unknown(optionNames...)
+		}
+		asked = asked || f.Name == "recovery"
+		if err := json.Unmarshal(fmt.Appendf(nil, "{%q:%s}", f.Name, f.Text()), o); err != nil {
+			return f.Value.Wrong(fmt.Errorf("%s: %w", f.Name, plainly(err)))
+		}
+	}
+	if o.Ephemeral && o.Recovery == recovery && !asked {
 		o.Recovery = false // it was not asked for, only inherited
 	}
 	if err := o.check(); err != nil {
-		return fmt.Errorf("%s: %w", name, err)
+		return namespace.Wrong(fmt.Errorf("%s: %w", namespace.Name, err))
 	}
 	return nil
 }
 
-func decode(text []byte, into any) error {
-	if !utf8.Valid(text) || schema.HalfPair(text) {
-		return errors.New("it is not Unicode: bytes that are not UTF-8, or half a surrogate pair") // which would become another name
+// plainly is an error of encoding/json without the names of Go's types.
+func plainly(err error) error {
+	if kind := (*json.UnmarshalTypeError)(nil); errors.As(err, &kind) {
+		want := map[reflect.Kind]string{reflect.Bool: "true or false", reflect.Int: "a whole number"}[kind.Type.Kind()]
+		if want == "" {
+			want = "a string"
+		}
+		return fmt.Errorf("a %s, where %s belongs", kind.Value, want)
 	}
-	d := json.NewDecoder(bytes.NewReader(text))
-	d.DisallowUnknownFields()
-	if err := d.Decode(into); err != nil {
-		return err
-	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return errors.New("something stands behind the end")
-	}
-	return nil
+	return err
 }
+
+// optionNames are the names of Options in the file.
+var optionNames = func() (names []string) {
+	for f := range reflect.TypeFor[Options]().Fields() {
+		names = append(names, f.Tag.Get("json"))
+	}
+	return names
+}()
 
 // Of returns the rules of a channel, or ErrUnknownChannel when its namespace
 // does not exist.
@@ -153,24 +184,12 @@ func private(channel string) bool {
 // Direct reports whether a channel is a direct-message room.
 func Direct(channel string) bool { return strings.HasPrefix(channel, "@") }
 
-// pair returns the two users of a direct-message room, as they stand there.
+// pair returns the two users of a direct-message room.
 func pair(channel string) (a, b string, ok bool) {
 	rest, ok := strings.CutPrefix(channel, "@")
 	if !ok {
 		return "", "", false
 	}
 	a, b, found := strings.Cut(rest, ",")
-	return a, b, found && a != "" && b != "" && !strings.Contains(b, ",")
-}
-
-// CheckOrder refuses the name of a direct-message room whose users stand the
-// wrong way round, and names the right one. It holds for every caller: what a
-// back end publishes to the wrong name would reach nobody. The name is not
-// quietly corrected, because clients find replies and pushes by the name that
-// they have used.
-func CheckOrder(channel string) error {
-	if a, b, ok := pair(channel); ok && a > b {
-		return schema.ErrBadRequest.Because("the direct-message room of these two is named @" + b + "," + a)
-	}
-	return nil
+	return a, b, found && a != "" && a < b && !strings.Contains(b, ",")
 }
