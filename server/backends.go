@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strings"
 
+	fromfile "github.com/hubbub-chat/hubbub/internal/secret"
 	"github.com/hubbub-chat/hubbub/sink"
 	"github.com/hubbub-chat/hubbub/sink/kafka"
 )
@@ -28,6 +29,9 @@ type kafkaFlags struct {
 	KafkaUser         string   `placeholder:"NAME" help:"Who logs in."`
 	KafkaPasswordFile string   `placeholder:"FILE" help:"File with the password. The environment variable HUBBUB_KAFKA_PASSWORD does as well; there is no flag for it, since every user of a machine can read those."`
 }
+
+// kafkaPasswordEnv is a setting that has no flag.
+const kafkaPasswordEnv = envPrefix + "KAFKA_PASSWORD"
 
 // mysqlFlags are the settings of the database, the same for every command
 // that uses it.
@@ -105,11 +109,11 @@ func (f *kafkaFlags) withoutKafka() error {
 
 // password returns what to log in with, once the settings agree about it.
 func (f *kafkaFlags) password() (string, error) {
-	secret := os.Getenv("HUBBUB_KAFKA_PASSWORD")
+	secret := os.Getenv(kafkaPasswordEnv)
 	if f.KafkaPasswordFile != "" {
 		var err error
-		if secret, err = secretFile("--kafka-password-file", f.KafkaPasswordFile); err != nil {
-			return "", err
+		if secret, err = fromfile.Read(f.KafkaPasswordFile); err != nil {
+			return "", fmt.Errorf("--kafka-password-file: %w", err)
 		}
 	}
 	switch f.KafkaSASL {
@@ -155,26 +159,12 @@ func (f *mysqlFlags) mysqlConfig() (c sink.MySQLConfig, err error) {
 		return c, fmt.Errorf("--mysql-conns %d is not between 1 and 1000", f.MySQLConns)
 	}
 	c = sink.MySQLConfig{DSN: f.MySQL, ReadConns: f.MySQLConns}
-	if path, ok := strings.CutPrefix(f.MySQL, "file:"); ok {
-		if c.DSN, err = secretFile("--mysql", path); err != nil {
-			return c, err
-		}
+	if c.DSN, err = fromfile.Resolve(f.MySQL); err != nil {
+		return c, fmt.Errorf("--mysql: %w", err)
 	}
+	c.DSN = strings.TrimSpace(c.DSN)
 	c.RootCAs, err = authorities("--mysql-ca", f.MySQLCA)
 	return c, err
-}
-
-// secretFile reads a file of one line that nobody else should.
-func secretFile(flag, path string) (string, error) {
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return "", fmt.Errorf("%s: %w", flag, err)
-	}
-	secret := strings.TrimSpace(string(b))
-	if secret == "" {
-		return "", fmt.Errorf("%s: %s is empty", flag, path)
-	}
-	return secret, nil
 }
 
 // authorities reads certificates; no file stands for the system's.

@@ -12,6 +12,7 @@ import (
 	"github.com/hubbub-chat/hubbub/fanout"
 	"github.com/hubbub-chat/hubbub/fanout/redis"
 	"github.com/hubbub-chat/hubbub/internal/contact"
+	fromfile "github.com/hubbub-chat/hubbub/internal/secret"
 	"github.com/hubbub-chat/hubbub/schema"
 	"github.com/hubbub-chat/hubbub/server/metrics"
 	"github.com/hubbub-chat/hubbub/sink"
@@ -35,12 +36,11 @@ func (f *redisFlags) redisConfig() (c redis.ClientConfig, err error) {
 		}
 		return c, nil
 	}
-	c = redis.ClientConfig{URL: f.Redis, CA: f.RedisCA, Prefix: f.RedisPrefix}
-	if path, ok := strings.CutPrefix(f.Redis, "file:"); ok {
-		if c.URL, err = secretFile("--redis", path); err != nil {
-			return c, err
-		}
+	c = redis.ClientConfig{CA: f.RedisCA, Prefix: f.RedisPrefix}
+	if c.URL, err = fromfile.Resolve(f.Redis); err != nil {
+		return c, fmt.Errorf("--redis: %w", err)
 	}
+	c.URL = strings.TrimSpace(c.URL)
 	if err := c.Check(); err != nil {
 		return c, fmt.Errorf("--redis: %w", err)
 	}
@@ -109,7 +109,7 @@ func (n *Node) newCluster(ctx context.Context) (_ *cluster, err error) {
 	if err != nil {
 		return nil, err
 	}
-	c.relay = redis.New(redis.Config{Client: c.client, Log: c.log, Store: readable{c.store}, Logger: n.log, RoomRate: n.cfg.RoomRate})
+	c.relay = redis.New(redis.Config{Client: c.client, Log: c.log, Store: c.store, Logger: n.log, RoomRate: n.cfg.RoomRate})
 	c.History = redis.NewHistory(c.relay)
 	c.counts.Cluster = c.figures
 	c.counts.States = append(c.counts.States, c.relay.Contact())

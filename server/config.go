@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	fromfile "github.com/hubbub-chat/hubbub/internal/secret"
 	"github.com/hubbub-chat/hubbub/server/api"
 	"github.com/hubbub-chat/hubbub/server/auth"
 	"github.com/hubbub-chat/hubbub/server/channels"
@@ -25,11 +26,11 @@ type serveCmd struct {
 	Sync          sink.Sync      `default:"full" placeholder:"full|normal" help:"When a message counts as stored. full: flushed to the disk; an acknowledged message survives power loss. normal: with the kernel; it survives kill -9 of the server, but the last instants before a power loss may be gone. Commits cost less. Default: ${default}."`
 	Guests        bool           `default:"true" negatable:"" help:"Let clients in that have no token; never where a token key or JWK set is given. Default: ${default}."`
 	TokenKeys     []auth.KeySpec `name:"token-key" env:"HUBBUB_TOKEN_KEY" sep:"none" placeholder:"KEY" help:"Key that clients' tokens are verified with: hs256:SECRET, hs256-file:PATH, or file:PATH of a public key (PEM or JWK: RSA, P-256, Ed25519). May be given several times. With a key there are no guests."`
-	JWKS          string         `name:"jwks" placeholder:"URL|FILE" help:"JWK set with further keys; a URL is looked at again every five minutes."`
+	JWKS          jwksSource     `name:"jwks" placeholder:"URL|FILE" help:"JWK set with further keys; a URL is looked at again every five minutes."`
 	TokenIssuer   string         `placeholder:"NAME" help:"What a token's iss must be. Empty: anything."`
 	TokenAudience string         `placeholder:"NAME" help:"What a token's aud must have. Empty: anything."`
 
-	APIKeys []api.Key `name:"api-key" env:"HUBBUB_API_KEY" sep:"none" placeholder:"KEY" help:"Key that an application's back end shows to the server API, at least 16 bytes. May be given several times. Without a key there is no API."`
+	APIKeys []api.Key `name:"api-key" env:"HUBBUB_API_KEY" sep:"none" placeholder:"KEY" help:"Key that an application's back end shows to the server API, at least 16 bytes, or file:PATH of a file that has it. May be given several times. Without a key there is no API."`
 
 	Config string `default:"" placeholder:"FILE" help:"Rules of channels by namespace, as JSON: who may subscribe, publish, read history and presence; join_leave, ephemeral, recovery, history_size, history_ttl. Read again on SIGHUP (which a terminal that is closed sends too: then the node stops, unless it was started with nohup, setsid, or as a service). Empty: every channel is open to everybody."`
 
@@ -53,13 +54,26 @@ type serveCmd struct {
 	NoSink   bool   `help:"Do not write what is in Kafka to MySQL in this process: 'hubbub sink' processes do."`
 
 	Loops     int           `default:"0" placeholder:"N" help:"Event loops; 0 stands for one a CPU, within the CPU quota of the container. Default: ${default}."`
-	MaxConns  int           `default:"0" placeholder:"N" help:"Connections at once; above it new ones are answered 503. 0 stands for what the limit of open files allows. Default: ${default}."`
+	MaxConns  int           `default:"0" placeholder:"N" help:"Connections at once; above it new ones are answered 503. 0 stands for what the limit of open files allows; more than that is refused. Default: ${default}."`
 	MaxSize   int           `default:"65536" placeholder:"BYTES" help:"Largest frame or message of a client, in bytes. Default: ${default}."`
 	Drain     time.Duration `default:"5s" placeholder:"TIME" help:"Over how long a stopping node spreads its clients' reconnects. Default: ${default}."`
 	DebugAddr string        `default:"" placeholder:"HOST:PORT" help:"Serve pprof there; loopback addresses only. Empty: nowhere."`
 	Echo      bool          `help:"Serve /echo, which sends every WebSocket message back through the production framing, for conformance suites."`
 	Insecure  bool          `help:"For trying and tests, on a loopback address only (--addr :PORT is 127.0.0.1:PORT then): everybody may do everything in every channel, guests come in beside tokens, any secret will do, every origin connects, and no rate or count of connections is limited."`
 	LogLevel  zapcore.Level `default:"info" placeholder:"LEVEL" help:"debug, info, warn or error. Default: ${default}."`
+}
+
+// jwksSource is a setting that cannot be empty: whoever gives it, with an empty
+// variable, does not mean a server without tokens, which is open to guests.
+type jwksSource string
+
+// UnmarshalText reads the setting.
+func (s *jwksSource) UnmarshalText(text []byte) error {
+	if len(text) == 0 {
+		return errors.New("empty; leave it out where there is no JWK set")
+	}
+	*s = jwksSource(text)
+	return nil
 }
 
 const (
@@ -88,6 +102,9 @@ func (c *serveCmd) Validate() error {
 	if c.MaxConns < 0 {
 		return fmt.Errorf("--max-conns %d is negative", c.MaxConns)
 	}
+	if _, _, err := fitFiles(c.MaxConns, openFiles()); err != nil {
+		return err
+	}
 	if c.MaxSize < 128 || c.MaxSize > 16<<20 {
 		return fmt.Errorf("--max-size %d is not between 128 and 16777216 bytes", c.MaxSize)
 	}
@@ -108,8 +125,8 @@ func (c *serveCmd) Validate() error {
 			return fmt.Errorf("%s %d is not between 0 and 1000000000", n.name, n.value)
 		}
 	}
-	if err := api.CheckKeys(c.APIKeys); err != nil {
-		return fmt.Errorf("--api-key: %w", err)
+	if err := c.validateKeys(); err != nil {
+		return err
 	}
 	if _, err := c.policy(); err != nil {
 		return err
@@ -127,6 +144,37 @@ func (c *serveCmd) Validate() error {
 		return fmt.Errorf("--debug-addr %q is not a loopback address with a port", c.DebugAddr)
 	}
 	return nil
+}
+
+// validateKeys reports keys that cannot be used, without printing them.
+func (c *serveCmd) validateKeys() error {
+	if err := auth.Check(auth.KeysConfig{Specs: c.TokenKeys, WeakSecrets: c.Insecure}); err != nil {
+		return fmt.Errorf("--token-key: %w", err)
+	}
+	if err := auth.Check(auth.KeysConfig{JWKS: string(c.JWKS)}); err != nil {
+		return fmt.Errorf("--jwks: %w", err)
+	}
+	keys, err := c.apiKeys()
+	if err != nil {
+		return err
+	}
+	if err := api.CheckKeys(keys); err != nil {
+		return fmt.Errorf("--api-key: %w", err)
+	}
+	return nil
+}
+
+// apiKeys are the keys of the API, read from their files.
+func (c *serveCmd) apiKeys() ([]api.Key, error) {
+	var keys []api.Key
+	for _, k := range c.APIKeys {
+		text, err := fromfile.Resolve(string(k))
+		if err != nil {
+			return nil, fmt.Errorf("--api-key: %w", err)
+		}
+		keys = append(keys, api.Key(text))
+	}
+	return keys, nil
 }
 
 // validateBackends reports settings of the other servers that do not fit

@@ -57,6 +57,10 @@ func run(args []string, stdout, stderr io.Writer) int {
 	if exited >= 0 {
 		return exited // --help or --version
 	}
+	// First: a flag that is missing may be one that is misspelt there.
+	if misspelt := checkEnvironment(parser.Model, os.Environ(), stderr); misspelt != nil {
+		err = misspelt
+	}
 	if err == nil {
 		err = command.Run()
 		if err == nil {
@@ -88,6 +92,7 @@ func (c *serveCmd) Run() error {
 		return usageError{err}
 	}
 	defer log.Sync() //nolint:errcheck // stderr cannot be synced everywhere
+	log.Info("starting", c.summary()...)
 	node, err := NewNode(*c, log)
 	if err != nil {
 		return err

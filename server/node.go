@@ -11,7 +11,6 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"go.uber.org/zap"
@@ -46,6 +45,7 @@ type Node struct {
 	metrics  *metrics.Metrics
 	web      *http.Server
 	debug    *http.Server // nil without --debug-addr
+	maxConns int          // 0: the engine's default
 
 	ready    atomic.Bool
 	isolated atomic.Bool // without Redis for too long
@@ -66,6 +66,13 @@ func NewNode(cfg serveCmd, log *zap.Logger) (_ *Node, err error) {
 			n.release()
 		}
 	}()
+	warning := ""
+	if n.maxConns, warning, err = fitFiles(cfg.MaxConns, openFiles()); err != nil {
+		return nil, err
+	}
+	if warning != "" {
+		log.Warn(warning)
+	}
 	n.metrics = metrics.New(metrics.Sources{ // read when the node runs
 		Net:      func() netpoll.Stats { return n.engine.Stats() },
 		Conns:    func() int { return n.engine.Conns() },
@@ -77,7 +84,7 @@ func NewNode(cfg serveCmd, log *zap.Logger) (_ *Node, err error) {
 	if n.delivery, err = n.newDelivery(); err != nil {
 		return nil, err
 	}
-	if n.keys, err = auth.NewKeys(auth.KeysConfig{Specs: cfg.TokenKeys, JWKS: cfg.JWKS, WeakSecrets: cfg.Insecure, Log: log}); err != nil {
+	if n.keys, err = auth.NewKeys(auth.KeysConfig{Specs: cfg.TokenKeys, JWKS: string(cfg.JWKS), WeakSecrets: cfg.Insecure, Log: log}); err != nil {
 		return nil, err
 	}
 	ec, err := n.engineConfig()
@@ -98,7 +105,11 @@ func NewNode(cfg serveCmd, log *zap.Logger) (_ *Node, err error) {
 		return nil, err
 	}
 	n.sessions = sessions.New(sc, n.engine.Loops())
-	if n.api, err = api.New(n.apiConfig()); err != nil {
+	ac, err := n.apiConfig()
+	if err != nil {
+		return nil, err
+	}
+	if n.api, err = api.New(ac); err != nil {
 		return nil, fmt.Errorf("--api-key: %w", err)
 	}
 	n.web = n.newWeb()
@@ -141,16 +152,20 @@ func (n *Node) sessionsConfig() (c sessions.Config, err error) {
 	return c, err
 }
 
-func (n *Node) apiConfig() api.Config {
-	c := api.Config{
-		Keys: n.cfg.APIKeys, Sessions: n.sessions, Hub: n.hub, Relay: n.delivery, Store: n.delivery, Blocked: n.delivery, Reads: n.reads,
+func (n *Node) apiConfig() (c api.Config, err error) {
+	keys, err := n.cfg.apiKeys()
+	if err != nil {
+		return c, err
+	}
+	c = api.Config{
+		Keys: keys, Sessions: n.sessions, Hub: n.hub, Relay: n.delivery, Store: n.delivery, Blocked: n.delivery, Reads: n.reads,
 		Policy: n.policy, Log: n.log, Version: version, MaxData: n.cfg.MaxSize,
 		Name: n.name(),
 	}
 	if cl, ok := n.delivery.(*cluster); ok {
 		c.Cluster, c.UID = peers{n, cl.relay}, cl.relay.Boot()
 	}
-	return c
+	return c, nil
 }
 
 // blocked reads who may not connect.
@@ -207,8 +222,8 @@ func (n *Node) engineConfig() (c netpoll.Config, err error) {
 		WebSocket:    n.isWebSocket,
 		Upgrade:      n.upgrade,
 		Subprotocols: sessions.Subprotocols,
-		MaxConns:     n.maxConns(),
-		MaxHeads:     cmp.Or(n.cfg.MaxHandshakes, n.maxConns()/4),
+		MaxConns:     n.maxConns,
+		MaxHeads:     cmp.Or(n.cfg.MaxHandshakes, n.maxConns/4),
 		MaxMessage:   n.cfg.MaxSize,
 		Compression:  n.cfg.Compression,
 		Overflow:     netpoll.Close(schema.CloseSlow),
@@ -226,21 +241,6 @@ func (n *Node) engineConfig() (c netpoll.Config, err error) {
 		c.Proxied = proxies.Trusted
 	}
 	return c, err
-}
-
-// reservedFiles is how many descriptors are kept back: the store, the HTTP
-// server's connections, and some to spare.
-const reservedFiles = 256
-
-func (n *Node) maxConns() int {
-	if n.cfg.MaxConns > 0 {
-		return n.cfg.MaxConns
-	}
-	var limit syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
-		return 0 // the engine's default
-	}
-	return max(1, int(min(limit.Cur, 1<<30))-reservedFiles)
 }
 
 // Start runs the node. It is ready when Start returns.
@@ -262,7 +262,7 @@ func (n *Node) Start() {
 		n.log.Warn("--insecure: everybody may do everything, and nothing is limited")
 	}
 	n.log.Info("serving", zap.Stringer("addr", n.engine.Addr()), zap.String("version", version),
-		zap.Int("loops", len(n.engine.Loops())), zap.Int("max_connections", n.maxConns()), zap.Stringer("sync", n.cfg.Sync))
+		zap.Int("loops", len(n.engine.Loops())), zap.Int("max_connections", n.maxConns), zap.String("clients", n.cfg.whoComesIn()), zap.Stringer("sync", n.cfg.Sync))
 }
 
 func (n *Node) serve(name string, s *http.Server, ln net.Listener) {

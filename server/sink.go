@@ -62,6 +62,7 @@ func (c *sinkCmd) Run() error {
 		return usageError{err}
 	}
 	defer log.Sync() //nolint:errcheck // stderr cannot be synced everywhere
+	log.Info("starting", append(backEnds(&c.redisFlags, &c.kafkaFlags, &c.mysqlFlags), zap.String("version", version), zap.String("addr", c.Addr))...)
 	signals, stop := process.EndContext(context.Background())
 	defer stop()
 	s, err := newSinkProcess(signals, *c, log)

@@ -66,6 +66,15 @@ func (c MySQLConfig) Validate() error {
 	return err
 }
 
+// Where is the database and its server, for a log: without user and password.
+func (c MySQLConfig) Where() string {
+	dsn, err := parseDSN(c)
+	if err != nil {
+		return ""
+	}
+	return dsn.DBName + " at " + dsn.Addr
+}
+
 // MySQL is a Store on MySQL 8, MariaDB or PlanetScale, which other processes
 // use at the same time. Beside what every Store can, it is written from a log:
 // see Commit.

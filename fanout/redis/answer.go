@@ -24,8 +24,6 @@ type answer struct {
 	// elsewhere: another server is the primary now. The connection will not
 	// notice by itself, see Client.redial.
 	elsewhere bool
-	// right: this user lacks one.
-	right bool
 	// nobody: no node can be served at the moment, so none misses what another
 	// gets done.
 	nobody bool
@@ -49,10 +47,8 @@ var answers = []answer{
 	{code: "NOAUTH", refused: true, before: true},
 	{code: "WRONGPASS", refused: true, before: true},
 	{code: "DENIED", refused: true, before: true}, // protected mode
-	{code: "max number of clients", refused: true, before: true},
-	// A script may have written before it meets these.
-	{code: "NOPERM", refused: true, right: true},
-	{code: "The user executing the script can't", refused: true, right: true},
+	{code: "ERR max number of clients", refused: true, before: true},
+	{code: "NOPERM", refused: true}, // a script may have written before it meets this
 
 	// A matter of this call.
 	{code: "TRYAGAIN", before: true, again: true},
@@ -71,7 +67,7 @@ func answerOf(err error) (a answer, ok bool) {
 	if !errors.As(err, &reply) || reply.IsNil() {
 		return a, false
 	}
-	text := strings.TrimPrefix(reply.Error(), "ERR ") // rueidis does so, too
+	text := reply.Error()
 	for _, a := range answers {
 		if strings.HasPrefix(text, a.code) {
 			return a, true

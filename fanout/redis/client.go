@@ -33,6 +33,15 @@ func (c *ClientConfig) Check() error {
 	return err
 }
 
+// Where is the addresses, for a log: without user and password.
+func (c *ClientConfig) Where() string {
+	o, err := c.options()
+	if err != nil {
+		return ""
+	}
+	return strings.Join(o.InitAddress, ", ")
+}
+
 // Silence of this length means that a server is gone.
 const silence = 2500 * time.Millisecond
 
@@ -134,7 +143,7 @@ func (c *Client) check(ctx context.Context) error {
 	}
 	for _, node := range c.rueidis.Nodes() {
 		info, err := node.Do(ctx, node.B().Info().Section("server", "memory").Build()).ToString()
-		if a, _ := answerOf(err); a.right {
+		if a, _ := answerOf(err); a.code == "NOPERM" {
 			c.notes = append(c.notes, "the Redis user may not read INFO: version and eviction policy were not checked")
 			info, err = "", nil
 		}

@@ -27,7 +27,6 @@ type feed struct {
 	ops   []op               // what is to be said to Redis, in order
 	up    bool               // connected and subscribed to all that was asked for before
 	tried bool               // to connect, at least once
-	lost  bool               // there is a line that says so
 
 	wake chan struct{} // of size 1: there are ops
 }
@@ -124,14 +123,9 @@ func (f *feed) connect(ctx context.Context) error {
 		was := f.up
 		f.up, f.tried = f.up || len(f.ops) == 0, true
 		back := f.up && !was
-		lost := f.lost
-		f.lost = f.lost && !back
 		f.mu.Unlock()
 		if back {
 			f.relay.presence.look()
-		}
-		if back && lost {
-			f.relay.log.Info("the feed from Redis is back", zap.String("primary", f.addr))
 		}
 		select {
 		case <-ctx.Done():
@@ -200,15 +194,14 @@ func (f *feed) say(ctx context.Context, conn rueidis.DedicatedClient) error {
 // down notes that the connection is lost.
 func (f *feed) down(err error) {
 	f.mu.Lock()
-	said := f.lost
-	f.up, f.tried, f.lost = false, true, true
+	was := f.up
+	f.up, f.tried = false, true
 	var rooms []*link
 	for l := range f.rooms {
 		rooms = append(rooms, l)
 	}
 	f.mu.Unlock()
-	f.relay.heartbeat.note(err)
-	if !said {
+	if was {
 		f.relay.log.Warn("lost the feed from Redis", zap.String("primary", f.addr), zap.Error(err))
 	}
 	for _, l := range rooms {

@@ -96,7 +96,6 @@ func parseEntries(room string, entries []rueidis.XRangeEntry) ([]*schema.Message
 		if err != nil {
 			return nil, err
 		}
-		m.MakeReadable()
 		list[i] = m
 	}
 	return list, nil

@@ -177,18 +177,18 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, name string) {
 	ctx, cancel := context.WithTimeout(r.Context(), a.cfg.Answer)
 	defer cancel()
 	if name == batchMethod {
-		b, e := readBatch(body)
-		if e != nil {
+		var b batch
+		if e := decode(body, &b); e != nil {
 			refuse(w, http.StatusBadRequest, e)
 			return
 		}
-		a.serveBatch(ctx, w, b)
+		a.serveBatch(ctx, w, &b)
 		return
 	}
-	req, e := read(name, body)
-	if e != nil {
+	req := methods[name]()
+	if e := decode(body, req); e != nil {
 		refuse(w, http.StatusBadRequest, e)
 		return
 	}
-	a.write(w, http.StatusOK, a.reply(req.run(ctx, a)()))
+	write(w, http.StatusOK, a.reply(req.run(ctx, a)()))
 }

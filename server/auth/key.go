@@ -13,6 +13,8 @@ import (
 	"io"
 	"os"
 	"strings"
+
+	fromfile "github.com/hubbub-chat/hubbub/internal/secret"
 )
 
 // The algorithms a key can have. HS384 and its kind are left out on purpose:
@@ -121,10 +123,11 @@ func readSpec(spec KeySpec) (secret []byte, path string, err error) {
 	case "hs256":
 		secret = []byte(value)
 	case "hs256-file":
-		if secret, err = readFile(value, maxKeyFile); err != nil {
+		text, err := fromfile.Read(value)
+		if err != nil {
 			return nil, "", err
 		}
-		secret = bytes.TrimSuffix(bytes.TrimSuffix(secret, []byte("\n")), []byte("\r"))
+		secret = []byte(text)
 	case "file":
 		return nil, value, nil
 	default:

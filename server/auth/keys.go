@@ -92,6 +92,27 @@ func NewKeys(cfg KeysConfig) (*Keys, error) {
 	return k, nil
 }
 
+// Check reports what NewKeys would refuse of the settings, without fetching
+// anything. An error is one line without a secret.
+func Check(cfg KeysConfig) error {
+	for _, spec := range cfg.Specs {
+		if _, err := readKey(spec, cfg.WeakSecrets); err != nil {
+			return err
+		}
+	}
+	if cfg.JWKS == "" {
+		return nil
+	}
+	src, err := newSource(cfg.JWKS)
+	if err == nil && src.secrets {
+		var text []byte
+		if text, err = src.read(context.Background()); err == nil {
+			_, _, err = parseSet(text, true)
+		}
+	}
+	return err
+}
+
 // start runs the goroutine; Close stops it.
 func (k *Keys) start() {
 	ctx, cancel := context.WithCancel(context.Background())

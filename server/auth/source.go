@@ -60,6 +60,18 @@ func newSource(where string) (*source, error) {
 	}}, nil
 }
 
+// SourceName is where a JWK set comes from, for a log: without a password.
+func SourceName(where string) string {
+	if where == "" {
+		return ""
+	}
+	src, err := newSource(where)
+	if err != nil {
+		return ""
+	}
+	return src.name
+}
+
 func fetch(ctx context.Context, client *http.Client, where string) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, where, nil)
 	if err != nil {
