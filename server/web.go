@@ -15,6 +15,8 @@ import (
 const (
 	webSocketPath = "/connection/websocket"
 	echoPath      = "/echo"
+
+	noContact = "no contact to the other nodes"
 )
 
 func (n *Node) isWebSocket(path []byte) bool {
@@ -30,7 +32,7 @@ func (n *Node) upgrade(r *netpoll.Request) (netpoll.Handler, *netpoll.Reject) {
 		return nil, &netpoll.Reject{Status: http.StatusServiceUnavailable, Reason: "stopping"}
 	}
 	if n.isolated.Load() {
-		return nil, &netpoll.Reject{Status: http.StatusServiceUnavailable, Reason: "no contact to the other nodes"}
+		return nil, &netpoll.Reject{Status: http.StatusServiceUnavailable, Reason: noContact}
 	}
 	return n.sessions.Upgrade(r)
 }
@@ -63,6 +65,10 @@ func (n *Node) newWeb() *http.Server {
 		defer cancel()
 		if err := n.delivery.Ready(ctx); err != nil {
 			answer(w, http.StatusServiceUnavailable, err.Error())
+			return
+		}
+		if n.isolated.Load() {
+			answer(w, http.StatusServiceUnavailable, noContact) // as for every handshake
 			return
 		}
 		answer(w, http.StatusOK, "ready")

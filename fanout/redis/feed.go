@@ -37,7 +37,10 @@ type op struct {
 	leave bool
 }
 
-const subscribeCalls = 256 // in one pipeline
+const (
+	subscribeCalls   = 256 // in one pipeline
+	resubscribeAfter = time.Second
+)
 
 // add subscribes a room, in time. It reports whether the feed is connected.
 func (f *feed) add(l *link) bool {
@@ -177,8 +180,8 @@ func (f *feed) say(ctx context.Context, conn rueidis.DedicatedClient) error {
 			case ops[i].leave && (err == nil || refused):
 			case err == nil:
 				ops[i].link.sync()
-			case !refused:
-				return err
+			case !refused || f.relay.refusedBy(err):
+				return err // all is asked for again, at a pace
 			default:
 				if _, moved := reply.IsMoved(); moved {
 					f.relay.feeds.changed()
@@ -186,9 +189,23 @@ func (f *feed) say(ctx context.Context, conn rueidis.DedicatedClient) error {
 					f.relay.log.Error("Redis refuses a subscription", zap.Error(err))
 				}
 				ops[i].link.failed(err)
+				f.later(ops[i].link)
 			}
 		}
 	}
+}
+
+// later asks once more for a room that was refused, unless it has been given up
+// or has moved to another feed: it would hear nothing, for good.
+func (f *feed) later(l *link) {
+	time.AfterFunc(resubscribeAfter, func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if _, ok := f.rooms[l]; ok {
+			f.ops = append(f.ops, op{link: l})
+			f.poke()
+		}
+	})
 }
 
 // down notes that the connection is lost.

@@ -217,7 +217,9 @@ func (l *link) synchronise() {
 		if opening {
 			l.failed(err)
 		} else if r.feeds.hears(l) { // else it comes back with the feed
-			r.log.Warn("a room cannot be brought up to date", zap.Error(err))
+			if !r.refusedBy(err) {
+				r.log.Warn("a room cannot be brought up to date", zap.Error(err))
+			}
 			time.AfterFunc(time.Second/2+rand.N(time.Second), l.sync)
 		}
 		return

@@ -32,9 +32,11 @@ if lost then
   if type(refused) ~= 'table' or not refused.err then
     redis.call('PEXPIRE', KEYS[1], ARGV[6])
     redis.call('SPUBLISH', KEYS[1], 'E' .. epoch .. struct.pack('>I8', last))
-  elseif ARGV[2] ~= '' then
+  elseif ARGV[2] ~= '' and knows > 0 then
     return refused
-  end -- else the epoch is the caller's alone: people may come in while Redis takes no writes
+  elseif ARGV[2] ~= '' then
+    epoch = ARGV[2]
+  end -- The epoch is the caller's alone: people may come in while Redis takes no writes.
 end
 
 local entries
