@@ -10,18 +10,19 @@ import (
 // planCmd is `plan`: from reports and a target to a number of nodes.
 // docs/capacity.md explains the model.
 type planCmd struct {
-	Reports  []string    `arg:"" help:"Reports as --json writes them, with --server-pid: one of density, and runs of different fan-out (many small rooms, one large), from which the cost of a message and of a delivery are told apart." json:"reports"`
-	Users    float64     `required:"" help:"Users connected at once." json:"users"`
-	Rooms    float64     `required:"" help:"Rooms; each has USERS/ROOMS members." json:"rooms"`
-	Rate     float64     `required:"" short:"r" help:"Messages published a second, in all rooms together." json:"rate"`
-	Payload  float64     `default:"200" help:"Bytes of a message's data (default ${default})." json:"payload"`
-	Cores    float64     `name:"node-cores" default:"2" help:"CPU cores of a node (default ${default})." json:"node_cores"`
-	MemoryGB float64     `name:"node-memory" default:"4" help:"Memory of a node, GB (default ${default})." json:"node_memory_gb"`
-	Files    float64     `name:"node-files" default:"1000000" help:"Open files of a process (default ${default})." json:"node_files"`
-	Mbit     float64     `name:"node-network" default:"1000" help:"What a node can send, Mbit/s (default ${default})." json:"node_network_mbit"`
-	Load     float64     `default:"0.6" help:"Highest load of a node's cores in a busy second, one node lost: 0 to 1 (default ${default})." json:"load"`
-	Back     float64     `name:"reconnect" default:"30" help:"Seconds in which the users of a lost node should be in again; 0: no matter (default ${default})." json:"reconnect_s"`
-	JSON     report.File `name:"json" help:"Write the plan to this file too, as JSON." placeholder:"FILE" json:"-"`
+	Reports   []string    `arg:"" help:"Reports as --json writes them, with --server-pid: one of density, and runs of different fan-out (many small rooms, one large), from which the cost of a message and of a delivery are told apart." json:"reports"`
+	Users     float64     `required:"" help:"Users connected at once." json:"users"`
+	Rooms     float64     `required:"" help:"Rooms; each has USERS/ROOMS members." json:"rooms"`
+	Rate      float64     `required:"" short:"r" help:"Messages published a second, in all rooms together." json:"rate"`
+	Payload   float64     `default:"200" help:"Bytes of a message's data (default ${default})." json:"payload"`
+	Cores     float64     `name:"node-cores" default:"2" help:"CPU cores of a node (default ${default})." json:"node_cores"`
+	MemoryGB  float64     `name:"node-memory" default:"4" help:"Memory of a node, GB (default ${default})." json:"node_memory_gb"`
+	Files     float64     `name:"node-files" default:"1000000" help:"Open files of a process (default ${default})." json:"node_files"`
+	Mbit      float64     `name:"node-network" default:"1000" help:"What a node can send, Mbit/s (default ${default})." json:"node_network_mbit"`
+	Load      float64     `default:"0.6" help:"Highest load of a node's cores in a busy second, one node lost: 0 to 1 (default ${default})." json:"load"`
+	Back      float64     `name:"reconnect" default:"30" help:"Seconds in which the users of a lost node should be in again; 0: no matter (default ${default})." json:"reconnect_s"`
+	RoomBytes float64     `name:"room-bytes" help:"Bytes of a room with its newest messages on a node, instead of what the report of density has." placeholder:"N" json:"room_bytes,omitempty"`
+	JSON      report.File `name:"json" help:"Write the plan to this file too, as JSON." placeholder:"FILE" json:"-"`
 }
 
 func (c *planCmd) target() capacity.Target {
@@ -40,6 +41,8 @@ func (c *planCmd) check() error {
 		return usageError("--node-cores, --node-memory and --node-network must be above 0, --node-files at least 1000")
 	case c.Load <= 0 || c.Load > 0.95:
 		return usageError("--load must be above 0 and at most 0.95")
+	case c.RoomBytes < 0:
+		return usageError("--room-bytes must not be below 0")
 	case c.Back < 0:
 		return usageError("--reconnect must not be below 0")
 	}
@@ -50,6 +53,7 @@ func (c *planCmd) check() error {
 type evidence struct {
 	capacity.Cost
 	base    float64
+	rooms   *report.DensityRooms // nil: none has them
 	samples []capacity.Sample
 	lines   []string // where each figure comes from
 }
@@ -64,13 +68,22 @@ func (e *evidence) take(file string) error {
 	if err != nil {
 		return usageError(err.Error())
 	}
+	if len(r.Faults) > 0 {
+		e.say("%s: its run FAILED (%s)", file, r.Faults[0])
+	}
 	if len(r.Invalid) > 0 {
 		e.say("%s: its figures are INVALID (%s)", file, r.Invalid[0])
 	}
 	if d := r.Density; d != nil && d.BytesPerConn > 0 {
 		e.PerConn = d.BytesPerConn
-		e.base = float64(d.Steps[0].RSSAnon)
+		if e.base = d.BaseBytes; e.base == 0 && len(d.Steps) > 0 {
+			e.base = float64(d.Steps[0].RSSAnon) // of an older report
+		}
 		e.say("%s: %.0f bytes a connection, %s without any", file, e.PerConn, report.Mib(int64(e.base)))
+		if m := d.Rooms; m != nil && m.Messages() > 0 {
+			e.rooms = m
+			e.say("%s: %.0f bytes a room with %d messages of %d bytes", file, m.PerRoom, m.Messages(), m.Payload)
+		}
 	}
 	s, m := r.Server, r.Messages
 	if s != nil && s.PerConnect > 0 {
@@ -105,8 +118,14 @@ func (c *planCmd) Run(env environment) error {
 	if e.PerConn == 0 {
 		return usageError("reports: none has the memory of a connection: give one of density")
 	}
+	if c.Back > 0 && e.PerConnect == 0 {
+		return usageError("reports: none has the CPU of a connect: give one with --server-pid, or --reconnect 0")
+	}
+	if err := c.perRoom(&e); err != nil {
+		return err
+	}
 	target := c.target()
-	target.Base = max(e.base, 30e6)
+	target.Base = e.base
 	p := capacity.Make(target, e.Cost)
 	t := report.NewTable(env.stdout)
 	c.write(t, &e, &p)
@@ -116,6 +135,19 @@ func (c *planCmd) Run(env environment) error {
 		}
 	}
 	return t.Flush()
+}
+
+// perRoom finds what a room takes. Its messages are of the size that is planned for.
+func (c *planCmd) perRoom(e *evidence) error {
+	switch {
+	case c.RoomBytes > 0:
+		e.PerRoom = c.RoomBytes
+	case e.rooms != nil:
+		e.PerRoom = max(0, e.rooms.PerRoom+float64(e.rooms.Messages())*(c.Payload-float64(e.rooms.Payload)))
+	default:
+		return usageError("reports: none has the memory of a room: measure density again (--room-messages), or give --room-bytes")
+	}
+	return nil
 }
 
 func (c *planCmd) write(t report.Table, e *evidence, p *capacity.Plan) {
@@ -128,6 +160,8 @@ func (c *planCmd) write(t report.Table, e *evidence, p *capacity.Plan) {
 	}
 	t.Row("so", fmt.Sprintf("a message costs %.1f µs of CPU, each delivery %.2f µs, and %.0f bytes go out beside its data",
 		e.PerMessage*1e6, e.PerDeliver*1e6, e.Overhead))
+	t.Row("", fmt.Sprintf("a node takes %s, a connection %.0f bytes, a room %.0f on every node that has a member of it",
+		report.Mib(int64(e.base)), e.PerConn, e.PerRoom))
 	t.Row("wanted", fmt.Sprintf("%.0f users in %.0f rooms, %.0f messages/s to %.0f members each: %.0f deliveries/s", c.Users, c.Rooms, c.Rate, p.Listeners, p.Deliveries))
 	t.Row("nodes", fmt.Sprintf("%d, of which one may be lost; what asks for them: %s", p.Nodes, p.Limit),
 		fmt.Sprintf("(CPU asks for %d, memory %d, open files %d, network %d)", p.ByCPU, p.ByMem, p.ByFiles, p.ByNet))
@@ -135,8 +169,8 @@ func (c *planCmd) write(t report.Table, e *evidence, p *capacity.Plan) {
 		name string
 		capacity.Node
 	}{{"a node", p.PerNode}, {"with one lost", p.Lost}} {
-		t.Row(n.name, fmt.Sprintf("%.0f users, %.0f deliveries/s, %.2f of %g cores, %s of memory, %.0f open files, %.1f Mbit/s",
-			n.Users, n.Deliveries, n.CPU, c.Cores, report.Mib(int64(n.Memory)), n.Files, n.Network*8/1e6))
+		t.Row(n.name, fmt.Sprintf("%.0f users of %.0f rooms, %.0f deliveries/s, %.2f of %g cores, %s of memory, %.0f open files, %.1f Mbit/s",
+			n.Users, n.Rooms, n.Deliveries, n.CPU, c.Cores, report.Mib(int64(n.Memory)), n.Files, n.Network*8/1e6))
 	}
 	t.Row("losing one", fmt.Sprintf("%.1f CPU seconds, of all that are left together, to let its users in again", p.ReconnectCPU))
 	t.Row("Redis", fmt.Sprintf("%.0f calls/s, %.1f Mbit/s to the nodes", p.RedisCalls, p.RedisOut*8/1e6))

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"slices"
@@ -18,10 +19,12 @@ import (
 // before has the memory for them already.
 type densityCmd struct {
 	target
-	Steps      []int         `help:"Numbers of connections to measure at, rising (default ${default})." default:"4000,8000,12000,18000" json:"steps"`
-	Members    int           `help:"Members of a room (default ${default})." default:"100" json:"members"`
-	Settle     time.Duration `help:"Wait after each step before memory is read (default ${default})." default:"3s" json:"settle_ns"`
-	MetricsURL string        `help:"Prometheus address of the server, for its Go heap in use." placeholder:"URL" name:"metrics-url" json:"metrics_url,omitempty"`
+	Steps        []int         `help:"Numbers of connections to measure at, rising (default ${default})." default:"4000,8000,12000,18000" json:"steps"`
+	Members      int           `help:"Members of a room (default ${default})." default:"100" json:"members"`
+	RoomMessages int           `help:"Messages published to each room at the end, to measure what a room with its newest messages takes; 0: none (default ${default})." default:"100" json:"room_messages"`
+	Payload      int           `help:"Bytes of such a message's data, 96 at least (default ${default})." default:"200" json:"payload"`
+	Settle       time.Duration `help:"Wait after each step before memory is read (default ${default})." default:"3s" json:"settle_ns"`
+	MetricsURL   string        `help:"Prometheus address of the server, for its Go heap in use." placeholder:"URL" name:"metrics-url" json:"metrics_url,omitempty"`
 }
 
 func (d *densityCmd) check() error {
@@ -32,6 +35,10 @@ func (d *densityCmd) check() error {
 		return usageError("--steps must be rising numbers above 0")
 	case d.Members < 1:
 		return usageError("--members must be above 0")
+	case d.RoomMessages < 0 || d.RoomMessages > 100_000:
+		return usageError("--room-messages must be from 0 to 100,000")
+	case d.Payload < check.MinPayload || d.Payload > 1<<20:
+		return usageError(fmt.Sprintf("--payload must be from %d to %d bytes", check.MinPayload, 1<<20))
 	case d.Settle < 0:
 		return usageError("--settle must not be below 0")
 	}
@@ -48,7 +55,7 @@ func (d *densityCmd) Run(env environment) error {
 	}
 	last := d.Steps[len(d.Steps)-1]
 	l := blocks(last, d.Members)
-	s, err := newSession(env, &d.target, "density", d, l, check.Exactly(check.MinPayload))
+	s, err := newSession(env, &d.target, "density", d, l, check.Exactly(d.Payload))
 	if err != nil {
 		return err
 	}
@@ -67,6 +74,9 @@ func (d *densityCmd) Run(env environment) error {
 		first = n
 	}
 	end := s.server()
+	if first == last && d.RoomMessages > 0 && !s.report.Interrupted {
+		part.Rooms = d.fill(s, &l)
+	}
 	return s.finish(func(r *report.Report) {
 		if part.Sum(); len(part.Steps) < 2 {
 			r.Faults = append(r.Faults, "density: nothing was measured")

@@ -104,7 +104,8 @@ func TestFindMax(t *testing.T) {
 
 // TestPlanCommand: from reports to a plan.
 func TestPlanCommand(t *testing.T) {
-	r := report.Report{Run: "x", Density: &report.Density{BytesPerConn: 400, Steps: []report.DensityStep{{RSSAnon: 10 << 20}}}, Server: &report.Server{PerConnect: 60}}
+	r := report.Report{Run: "x", Density: &report.Density{BytesPerConn: 400, BaseBytes: 8 << 20, Steps: []report.DensityStep{{RSSAnon: 7 << 20}},
+		Rooms: &report.DensityRooms{Rooms: 9, Payload: 200, PerRoom: 50_000, Steps: []report.RoomStep{{Messages: 100, RSSAnon: 1}}}}, Server: &report.Server{PerConnect: 60}}
 	density := t.TempDir() + "/density.json"
 	if err := r.Save(report.File(density)); err != nil {
 		t.Fatal(err)
@@ -124,10 +125,32 @@ func TestPlanCommand(t *testing.T) {
 		!strings.Contains(out.String(), "a message costs 50.0 µs of CPU, each delivery 2.00 µs, and 120 bytes") {
 		t.Fatalf("exit code %d\n%s", code, out.String())
 	}
+	// Rooms of 10 are on every one of few nodes: 30,000 of 50,000 bytes are most of it. What is printed is what is reckoned with.
+	if text := out.String(); !strings.Contains(text, "a node takes 8.0 MiB, a connection 400 bytes, a room 50000") {
+		t.Errorf("as measured?\n%s", text)
+	}
+	for _, c := range []struct {
+		more []string
+		want string
+	}{
+		{[]string{"--payload", "1200"}, "a room 150000 on every node"},
+		{[]string{"--room-bytes", "77"}, "a room 77 on every node"},
+	} {
+		out.Reset()
+		if code := execute(environment{ctx: t.Context(), stdout: &out, stderr: os.Stderr}, append(args, c.more...)); code != exitOK || !strings.Contains(out.String(), c.want) {
+			t.Errorf("%v: exit code %d\n%s", c.more, code, out.String())
+		}
+	}
+	without := t.TempDir() + "/old.json"
+	r.Density.Rooms = nil
+	if err := r.Save(report.File(without)); err != nil {
+		t.Fatal(err)
+	}
 	for _, bad := range [][]string{
 		{"plan", "--users", "5", "--rooms", "1", "--rate", "1"},
 		{"plan", density, "--users", "5", "--rooms", "1", "--rate", "1"},
 		{"plan", rooms, "--users", "5", "--rooms", "1", "--rate", "1"},
+		{"plan", without, rooms, "--users", "5", "--rooms", "1", "--rate", "1"},
 		{"plan", density, rooms, "--users", "5", "--rooms", "6", "--rate", "1"},
 		{"plan", density, rooms, "--users", "5", "--rooms", "1", "--rate", "1", "--load", "1"},
 	} {

@@ -15,6 +15,7 @@ type plan struct {
 	pace.Pacer
 	start int64 // clock time of event 0
 	first int   // to open: the connection of event 0
+	skip  int64 // to publish: messages that an earlier plan had
 
 	*layout          // to publish: who is where
 	talkers  share   // members of a room that take turns
@@ -122,6 +123,7 @@ func (p *plan) scroller(k int64) int {
 // other has. Rooms take turns, by their weights where they have some, and in a
 // room its talkers do.
 func (p *plan) speaker(k int64) (conn int, n uint32) {
+	k += p.skip
 	if p.cum == nil {
 		r, turn := int(k%int64(p.rooms)), k/int64(p.rooms)
 		return p.member(r, int(turn%int64(p.talkersOf(r)))*p.sample), uint32(turn)

@@ -6,11 +6,13 @@ package capacity
 import (
 	"errors"
 	"math"
+	"sort"
 )
 
 // Cost is what a server was measured to need.
 type Cost struct {
 	PerConn    float64 `json:"bytes_per_connection"`      // resident
+	PerRoom    float64 `json:"bytes_per_room"`            // resident, on every node that has a member of it
 	PerConnect float64 `json:"cpu_s_per_connect"`         // CPU seconds to let one in
 	PerMessage float64 `json:"cpu_s_per_message"`         // CPU seconds to take, store and acknowledge one
 	PerDeliver float64 `json:"cpu_s_per_delivery"`        // CPU seconds to hand it to one member
@@ -73,6 +75,10 @@ type Target struct {
 	RowBytes  float64 `json:"row_bytes_beside" yaml:"row_bytes"` // of a stored message beside its data, its index included
 }
 
+// usable is the part of a node's memory that the server may take: the kernel's socket
+// buffers want the rest.
+const usable = 0.8
+
 // spareFiles are the descriptors of a node that are not its clients'.
 const spareFiles = 256
 
@@ -103,6 +109,7 @@ type Plan struct {
 // Node is what one node does.
 type Node struct {
 	Users      float64 `json:"users"`
+	Rooms      float64 `json:"rooms"` // that it has members of
 	Messages   float64 `json:"messages_per_s"`
 	Deliveries float64 `json:"deliveries_per_s"`
 	CPU        float64 `json:"cores_busy"`
@@ -124,8 +131,7 @@ func Make(t Target, c Cost) Plan {
 	all := p.node(&t, &c, 1)
 	ceil := func(v float64) int { return max(1, int(math.Ceil(v-1e-9))) }
 	p.ByCPU = ceil(all.CPU / (t.Cores * t.Load))
-	// What is not in proportion to users is every node's own.
-	p.ByMem = ceil((all.Memory - t.Base) / max(1, t.Memory*0.8-t.Base))
+	p.ByMem = p.byMemory(&t, &c)
 	p.ByFiles = ceil(t.Users / max(1, t.Files-spareFiles))
 	p.ByNet = ceil(all.Network / t.Network)
 	for _, by := range []struct {
@@ -154,12 +160,27 @@ func Make(t Target, c Cost) Plan {
 	return p
 }
 
+// mostNodes is where looking for a number of nodes ends: no number is enough where a
+// node has no room for itself.
+const mostNodes = 1 << 20
+
+// byMemory is the least number of nodes that have room for everything. A room is on
+// every node that has a member of it, so it is not in proportion.
+func (p *Plan) byMemory(t *Target, c *Cost) int {
+	fits := func(n int) bool { return p.node(t, c, float64(n)).Memory <= t.Memory*usable }
+	return 1 + sort.Search(mostNodes-1, func(i int) bool { return fits(1 + i) })
+}
+
+// told is how many of n nodes have members of a room, when these sit anywhere.
+func (p *Plan) told(n float64) float64 { return n * (1 - math.Pow(1-1/n, p.Listeners)) }
+
 // node is one of n nodes among which everything is even.
 func (p *Plan) node(t *Target, c *Cost, n float64) Node {
+	rooms := t.Rooms * p.told(n) / n
 	return Node{
-		Users: t.Users / n, Messages: t.Messages / n, Deliveries: p.Deliveries / n,
+		Users: t.Users / n, Rooms: rooms, Messages: t.Messages / n, Deliveries: p.Deliveries / n,
 		CPU:     (t.Messages*c.PerMessage + p.Deliveries*c.PerDeliver) / n,
-		Memory:  t.Base + t.Users*c.PerConn/n,
+		Memory:  t.Base + t.Users*c.PerConn/n + rooms*c.PerRoom,
 		Files:   t.Users/n + spareFiles,
 		Network: p.Deliveries * (t.Payload + c.Overhead) / n,
 	}
@@ -168,9 +189,7 @@ func (p *Plan) node(t *Target, c *Cost, n float64) Node {
 // backends: a message is one call of Redis, which tells every node that has
 // members of the room; one record of Kafka; one row.
 func (p *Plan) backends(t *Target) {
-	n := float64(p.Nodes)
-	// The nodes that have a member of a room, when members sit anywhere.
-	told := n * (1 - math.Pow(1-1/n, p.Listeners))
+	told := p.told(float64(p.Nodes))
 	p.RedisCalls = t.Messages
 	p.RedisOut = t.Messages * told * (t.Payload + recordBytes)
 	p.Kafka = t.Messages

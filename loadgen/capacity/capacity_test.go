@@ -2,6 +2,7 @@ package capacity
 
 import (
 	"math"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -39,6 +40,9 @@ var small = Target{Users: 300_000, Rooms: 3000, Messages: 1000, Payload: 200, Co
 
 var cost = Cost{PerConn: 1000, PerConnect: 60e-6, PerMessage: 50e-6, PerDeliver: 5e-6, Overhead: 100}
 
+// roomy is cost with rooms that take memory, on every node that has a member.
+var roomy = func() Cost { c := cost; c.PerRoom = 20_000; return c }()
+
 func TestMake(t *testing.T) {
 	for _, c := range []struct {
 		name  string
@@ -49,13 +53,18 @@ func TestMake(t *testing.T) {
 		{"open files", func(*Target) {}, 4 + 1, "open files"},
 		{"CPU", func(t *Target) { t.Messages = 50_000 }, 12 + 1, "CPU"},
 		{"memory", func(t *Target) { t.Files, t.Memory = 1e6, 128<<20 }, 6 + 1, "memory"},
+		{"memory of rooms", func(t *Target) { t.Files, t.Rooms, t.Memory = 1e6, 30_000, 512<<20 }, 12 + 1, "memory"},
 		{"network", func(t *Target) { t.Files, t.Network = 1e6, 5e6 }, 6 + 1, "network"},
 		{"a laptop", func(t *Target) { t.Users, t.Rooms, t.Messages = 100, 10, 1 }, 1 + 1, "CPU"},
 		{"quick to come back", func(t *Target) { t.Reconnect, t.Files = 0.1, 1e6 }, 7 + 1, "CPU, to let the users of a lost node in again in time"},
 	} {
 		target := small
 		c.set(&target)
-		p := Make(target, cost)
+		with := cost
+		if strings.Contains(c.name, "of rooms") {
+			with = roomy
+		}
+		p := Make(target, with)
 		if p.Nodes != c.nodes || p.Limit != c.limit {
 			t.Errorf("%s: %d nodes for %s, want %d for %s: %+v", c.name, p.Nodes, p.Limit, c.nodes, c.limit, p)
 		}
@@ -76,7 +85,7 @@ func TestLostNodeIsBorne(t *testing.T) {
 		target.Rooms = rapid.Float64Range(1, target.Users).Draw(t, "rooms")
 		target.Messages = rapid.Float64Range(0, 1e5).Draw(t, "messages")
 		target.Cores = rapid.Float64Range(1, 64).Draw(t, "cores")
-		p := Make(target, cost)
+		p := Make(target, roomy)
 		n := p.Lost
 		if p.Nodes < 2 || n.CPU > target.Cores*target.Load*1.0001 || n.Memory > target.Memory*0.8001 || n.Files > target.Files+1 || n.Network > target.Network*1.0001 {
 			t.Fatalf("%+v", p)
@@ -84,8 +93,8 @@ func TestLostNodeIsBorne(t *testing.T) {
 		more := target
 		more.Users *= 2
 		more.Rooms *= 2
-		if Make(more, cost).Nodes < p.Nodes {
-			t.Fatalf("twice the users want %d nodes, once %d", Make(more, cost).Nodes, p.Nodes)
+		if Make(more, roomy).Nodes < p.Nodes {
+			t.Fatalf("twice the users want %d nodes, once %d", Make(more, roomy).Nodes, p.Nodes)
 		}
 	})
 }

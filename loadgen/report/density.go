@@ -14,6 +14,39 @@ type Density struct {
 	SlabBytes     float64       `json:"slab_bytes"`      // the same of the kernel's slabs: of both ends, when both are here
 	OwnBytes      float64       `json:"own_bytes"`       // the same of this tool
 	CPUPerConnect float64       `json:"cpu_us_per_conn"` // of the server
+	BaseBytes     float64       `json:"base_bytes"`      // RssAnon of a server without connections, what it allocates once with the first included
+	Rooms         *DensityRooms `json:"rooms,omitempty"` // absent: not measured
+}
+
+// DensityRooms is what rooms take beside their members.
+type DensityRooms struct {
+	Rooms   int        `json:"rooms"`
+	Payload int        `json:"payload_bytes"` // of a message's data
+	Steps   []RoomStep `json:"steps"`
+	PerRoom float64    `json:"bytes_per_room"` // with as many messages as the last step has: slope of RssAnon over the steps
+}
+
+// RoomStep is what was measured with so many messages in every room.
+type RoomStep struct {
+	Messages int   `json:"messages"`
+	RSSAnon  int64 `json:"rss_anon_bytes"`
+}
+
+// Messages is how many every room has at the end.
+func (d *DensityRooms) Messages() int {
+	if len(d.Steps) == 0 {
+		return 0
+	}
+	return d.Steps[len(d.Steps)-1].Messages
+}
+
+func (d *DensityRooms) sum() {
+	var x, y []float64
+	for _, s := range d.Steps {
+		x, y = append(x, float64(s.Messages)*float64(d.Rooms)), append(y, float64(s.RSSAnon))
+	}
+	perMessage, _ := line(x, y)
+	d.PerRoom = max(0, perMessage*float64(d.Messages()))
 }
 
 // DensityStep is what was measured with so many connections.
@@ -34,23 +67,36 @@ func (d *Density) Sum() {
 	if len(steps) > 2 {
 		steps = steps[1:]
 	}
-	d.BytesPerConn = slope(steps, func(s *DensityStep) int64 { return s.RSSAnon })
-	d.HeapBytes = slope(steps, func(s *DensityStep) int64 { return s.Heap })
-	d.SlabBytes = slope(steps, func(s *DensityStep) int64 { return s.Slab })
-	d.OwnBytes = slope(steps, func(s *DensityStep) int64 { return s.Own })
+	of := func(value func(*DensityStep) int64) (slope, base float64) {
+		var x, y []float64
+		for i := range steps {
+			x, y = append(x, float64(steps[i].Conns)), append(y, float64(value(&steps[i])))
+		}
+		return line(x, y)
+	}
+	d.BytesPerConn, d.BaseBytes = of(func(s *DensityStep) int64 { return s.RSSAnon })
+	d.HeapBytes, _ = of(func(s *DensityStep) int64 { return s.Heap })
+	d.SlabBytes, _ = of(func(s *DensityStep) int64 { return s.Slab })
+	d.OwnBytes, _ = of(func(s *DensityStep) int64 { return s.Own })
+	if len(d.Steps) > 0 {
+		d.BaseBytes = max(d.BaseBytes, float64(d.Steps[0].RSSAnon))
+	}
+	if d.Rooms != nil {
+		d.Rooms.sum()
+	}
 }
 
-// slope is that of the least-squares line through the steps.
-func slope(steps []DensityStep, of func(*DensityStep) int64) float64 {
+// line is the least-squares line through points, by its slope and its value at 0.
+func line(x, y []float64) (slope, at0 float64) {
 	var n, sx, sy, sxx, sxy float64
-	for i := range steps {
-		x, y := float64(steps[i].Conns), float64(of(&steps[i]))
-		n, sx, sy, sxx, sxy = n+1, sx+x, sy+y, sxx+x*x, sxy+x*y
+	for i := range x {
+		n, sx, sy, sxx, sxy = n+1, sx+x[i], sy+y[i], sxx+x[i]*x[i], sxy+x[i]*y[i]
 	}
 	if d := n*sxx - sx*sx; d != 0 {
-		return (n*sxy - sx*sy) / d
+		slope = (n*sxy - sx*sy) / d
+		return slope, (sy - slope*sx) / n
 	}
-	return 0
+	return 0, sy / max(n, 1)
 }
 
 func (t Table) density(d *Density) {
@@ -67,6 +113,10 @@ func (t Table) density(d *Density) {
 	}
 	_ = t.Flush()
 	t.Row("density", fmt.Sprintf("%.0f bytes a connection (slope of RssAnon); this tool %.0f, the kernel's slabs %.0f for both ends", d.BytesPerConn, d.OwnBytes, d.SlabBytes))
+	t.Row("without any", Mib(int64(d.BaseBytes))+" (RssAnon)")
+	if m := d.Rooms; m != nil {
+		t.Row("rooms", fmt.Sprintf("%.0f bytes a room with %d messages of %d bytes (slope of RssAnon over %d rooms)", m.PerRoom, m.Messages(), m.Payload, m.Rooms))
+	}
 }
 
 func (d *Density) chart() chart.Chart {
