@@ -26,14 +26,31 @@ export class Visitor {
   page;
   name;
   faults = [];
-  #context;
+  context;
 
-  static async come(browser, url, name, { room, ...options } = DESKTOP) {
+  // come opens the page and answers its first question. prepare is given the context
+  // and the page before anything is loaded.
+  static async come(browser, url, name, { room, prepare, ...options } = DESKTOP) {
+    const context = await browser.newContext({ ...DESKTOP, ...options });
+    const visitor = await Visitor.#at(context, await context.newPage(), name);
+    await prepare?.(context, visitor.page);
+    await visitor.page.goto(url + (room ? `#${encodeURIComponent(room)}` : ''));
+    await visitor.answer();
+    await visitor.connected();
+    return visitor;
+  }
+
+  // duplicate is what the browser's "Duplicate tab" does: the copy has the storage of
+  // the tab, what it stores for itself included.
+  async duplicate() {
+    const opened = this.context.waitForEvent('page');
+    await this.page.evaluate(() => { window.open(location.href); });
+    return Visitor.#at(this.context, await opened, `${this.name}’s copy`);
+  }
+
+  static async #at(context, page, name) {
     const visitor = new Visitor();
-    visitor.name = name;
-    visitor.#context = await browser.newContext({ ...DESKTOP, ...options });
-    const page = await visitor.#context.newPage();
-    visitor.page = page;
+    Object.assign(visitor, { name, context, page });
     page.setDefaultTimeout(30_000);
     page.on('pageerror', (error) => visitor.faults.push(`thrown: ${error.message}`));
     page.on('dialog', (dialog) => {
@@ -51,11 +68,13 @@ export class Visitor {
         window.violations.push(`${event.violatedDirective} ${event.blockedURI}`);
       });
     });
-    await page.goto(url + (room ? `#${encodeURIComponent(room)}` : ''));
-    await page.fill('#profile-name', name);
-    await page.keyboard.press('Enter');
-    await visitor.connected();
     return visitor;
+  }
+
+  // answer gives the name that the page asks for.
+  async answer() {
+    await this.page.fill('#profile-name', this.name);
+    await this.page.keyboard.press('Enter');
   }
 
   async connected(within = 30_000) {
@@ -96,7 +115,58 @@ export class Visitor {
   }
 
   // complaints is what the page did that it must not do.
-  async complaints() { return [...this.faults, ...await this.page.evaluate(() => window.violations)]; }
+  async complaints() { return [...this.faults, ...await this.page.evaluate(() => window.violations ?? [])]; }
 
-  leave() { return this.#context.close(); }
+  leave() { return this.context.close(); }
+}
+
+// A Line is the WebSockets of a context in the test's hand: it cuts them, and puts words
+// into the server's mouth, which may be any JSON, also such that no server would send.
+export class Line {
+  inHistory = []; // publications, as JSON, that the next page of a history ends with
+  heard = []; // the pushes that came, as "kind channel"
+  #sockets = new Map(); // page's side → server's
+  #cut = false;
+
+  static async of(context) {
+    const line = new Line();
+    await context.routeWebSocket(/connection\/websocket/, (near) => line.#join(near));
+    return line;
+  }
+
+  cut() {
+    this.#cut = true;
+    for (const near of this.#sockets.keys()) near.close({ code: 3000, reason: 'cut' });
+    this.#sockets.clear();
+  }
+
+  mend() { this.#cut = false; }
+
+  push(channel, pub) {
+    for (const near of this.#sockets.keys()) near.send(`{"push":{"channel":${JSON.stringify(channel)},"pub":${pub}}}`);
+  }
+
+  #join(near) {
+    if (this.#cut) {
+      near.close({ code: 3000, reason: 'cut' });
+      return;
+    }
+    const far = near.connectToServer();
+    this.#sockets.set(near, far);
+    near.onMessage((message) => far.send(message));
+    near.onClose((code, reason) => {
+      this.#sockets.delete(near);
+      far.close({ code, reason });
+    });
+    far.onMessage((message) => near.send(String(message).split('\n').map((reply) => this.#reply(reply)).join('\n')));
+  }
+
+  #reply(text) {
+    const reply = JSON.parse(text);
+    for (const kind of Object.keys(reply.push ?? {})) this.heard.push(`${kind} ${reply.push.channel}`);
+    if (!reply.history || this.inHistory.length === 0) return text;
+    const extra = this.inHistory.splice(0);
+    reply.history.publications.push(...extra.map((_, n) => `odd ${n}`));
+    return JSON.stringify(reply).replace(/"odd (\d+)"/g, (_, n) => extra[n]);
+  }
 }

@@ -9,6 +9,9 @@ const REMEMBERED = 200; // connection ids kept, to know one's own messages after
 // "unauthorized" (an expired token), the reply to a connect, and the close codes.
 const UNAUTHORIZED = new Set([1, 101, 109, 3500]);
 
+const LOOKS_LIKE_A_TOKEN = /^[\w-]+\.[\w-]+\.[\w-]*$/u;
+const asToken = (value) => (LOOKS_LIKE_A_TOKEN.test(asText(value)) ? value : undefined);
+
 // Names that the SDK cannot keep a subscription under, see below.
 export const UNUSABLE = new Set(['hasOwnProperty']);
 
@@ -17,9 +20,11 @@ export class Connection extends EventTarget {
   reason = '';
   id = ''; // what others see as the user: a token's, or the guest's that this connection is
 
+  wasRefused = false; // a token was, and is forgotten
+
   #code = 0;
   #client;
-  #token = store.session.get('token', asText, ''); // for this tab alone, and never in an address
+  #token = store.session.get('token', asToken, ''); // for this tab alone, and never in an address
   #own = new Set(store.local.get('clients', asTexts, []));
 
   constructor() {
@@ -41,7 +46,11 @@ export class Connection extends EventTarget {
       this.#remember(ctx.client);
       this.#become('connected');
     });
-    this.#client.on('disconnected', (ctx) => this.#become('stopped', ctx.reason, ctx.code));
+    this.#client.on('disconnected', (ctx) => {
+      this.wasRefused = UNAUTHORIZED.has(ctx.code) && this.#token !== '';
+      if (this.wasRefused) this.#keep('');
+      this.#become('stopped', ctx.reason, ctx.code);
+    });
     store.local.follow('clients', () => this.#recall());
   }
 
@@ -52,13 +61,13 @@ export class Connection extends EventTarget {
 
   // needsToken: the server lets nobody in without a token, or not with this one.
   get needsToken() { return this.state === 'stopped' && UNAUTHORIZED.has(this.#code); }
-  get hasToken() { return this.#token !== ''; }
 
+  // use connects with a token and returns true, or false for what is none.
   use(token) {
-    this.#token = token;
-    store.session.set('token', token);
-    this.#client.setToken(token);
+    if (!LOOKS_LIKE_A_TOKEN.test(token)) return false;
+    this.#keep(token);
     this.#client.connect();
+    return true;
   }
 
   // rename needs a new connection: a name is told once, in the connect command.
@@ -85,6 +94,12 @@ export class Connection extends EventTarget {
   }
 
   isOwn(client) { return Boolean(client) && this.#own.has(client); }
+
+  #keep(token) {
+    this.#token = token;
+    store.session.set('token', token);
+    this.#client.setToken(token);
+  }
 
   #recall() {
     this.#own = new Set([...store.local.get('clients', asTexts, []), ...this.#own]);

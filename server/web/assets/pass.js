@@ -1,8 +1,6 @@
 // The pass: the form that asks for a token where the server lets nobody in without
 // one. The token goes into the connect command and the tab's storage, nowhere else.
 
-const LOOKS_RIGHT = /^[\w-]+\.[\w-]+\.[\w-]*$/u;
-
 export class Pass {
   #parts;
   #connection;
@@ -24,23 +22,20 @@ export class Pass {
   // show is called at every painting.
   show() {
     const { form, hint, token } = this.#parts;
-    const { needsToken, hasToken, reason } = this.#connection;
+    const { needsToken, wasRefused, reason } = this.#connection;
     if (form.hidden !== needsToken) return; // it is as it should be
     form.hidden = !needsToken;
-    hint.textContent = needsToken && hasToken ? `The token you gave was not taken: ${reason}.` : '';
+    hint.textContent = needsToken && wasRefused ? `The token you gave was not taken: ${reason}.` : '';
     if (needsToken && matchMedia('(pointer: fine)').matches) token.focus();
   }
 
   #submit() {
-    const { token, hint } = this.#parts;
-    const text = token.value.replace(/\s+/gu, '');
-    if (!LOOKS_RIGHT.test(text)) {
+    const { form, token, hint } = this.#parts;
+    if (!this.#connection.use(token.value.replace(/\s+/gu, ''))) {
       hint.textContent = 'That is not a token: it has three parts with dots between them.';
       return;
     }
     token.value = '';
-    hint.textContent = '';
-    this.#parts.form.hidden = true; // until the server has said what it thinks of it
-    this.#connection.use(text);
+    form.hidden = true; // until the server has said what it thinks of it
   }
 }

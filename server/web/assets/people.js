@@ -116,13 +116,14 @@ function row(person) {
   text.title = id;
   paintHue(text, id);
   item.append(avatar(person), text);
-  if (isOneOfSeveral) item.append(note(cleanName(id)));
-  if (connections > 1) item.append(note(`×${connections}`, `Connected ${connections} times`));
+  if (isOneOfSeveral) text.append(note(cleanName(id), 'whose'));
+  if (connections > 1) item.append(note(`×${connections}`, 'times', `Connected ${connections} times`));
   return item;
 }
 
-function note(text, title = '') {
+function note(text, kind, title = '') {
   const element = document.createElement('small');
+  element.className = kind;
   element.textContent = text;
   element.title = title;
   return element;
