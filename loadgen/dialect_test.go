@@ -56,9 +56,9 @@ func startPlain(t testing.TB, deliver func(n, i int, m []byte) [][]byte) string 
 	s := &plainServer{rooms: map[string][]*netpoll.Conn{}, deliver: deliver}
 	engine, err := netpoll.New(netpoll.Config{
 		Addr:      "127.0.0.1:0",
-		WebSocket: func([]byte) bool { return true },
+		WebSocket: func(string) bool { return true },
 		Upgrade: func(r *netpoll.Request) (netpoll.Handler, *netpoll.Reject) {
-			room := string(r.Path)
+			room := r.Path
 			s.rooms[room] = append(s.rooms[room], r.Conn())
 			return &plainClient{s, room}, nil
 		},

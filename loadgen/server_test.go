@@ -78,7 +78,7 @@ func startChat(t testing.TB, w wrong, frames bool) (string, *chat) {
 	var err error
 	s.engine, err = netpoll.New(netpoll.Config{
 		Addr:      "127.0.0.1:0",
-		WebSocket: func([]byte) bool { return true },
+		WebSocket: func(string) bool { return true },
 		Upgrade: func(r *netpoll.Request) (netpoll.Handler, *netpoll.Reject) {
 			return &chatClient{chat: s, conn: r.Conn(), says: -1}, nil
 		},

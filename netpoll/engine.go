@@ -16,11 +16,12 @@ type Config struct {
 
 	// Listen side. An Engine without Addr only dials.
 	Addr         string                            // TCP address to listen on, "host:port"
-	WebSocket    func(path []byte) bool            // which request paths are WebSocket endpoints
+	WebSocket    func(path string) bool            // which request paths, in normal form, are WebSocket endpoints; any goroutine calls it
 	Upgrade      func(*Request) (Handler, *Reject) // decides on a handshake, on the connection's loop
 	Subprotocols []string                          // supported, the most preferred first
 	MaxConns     int                               // connections at once, above it 503; default 1<<20
 	MaxHeads     int                               // of these, whose first request is not complete, above it 503; default MaxConns
+	MaxHead      int                               // bytes of a request's head, above it 431; at least, and by default, 16 KiB
 
 	// Proxied reports whether connections of this peer begin with a PROXY
 	// header: then they must, and are taken for whose it names. Who writes one
@@ -43,6 +44,9 @@ type Config struct {
 	Panicked func(v any, stack []byte)
 }
 
+// minHead is what browsers that have collected cookies need.
+const minHead = 16 << 10
+
 // Close is a WebSocket close code with its reason.
 type Close struct {
 	Code   uint16
@@ -58,6 +62,7 @@ func (c *Config) setDefaults() {
 	def(&c.Loops, 1)
 	def(&c.MaxConns, 1<<20)
 	def(&c.MaxHeads, c.MaxConns)
+	c.MaxHead = max(c.MaxHead, minHead)
 	def(&c.MaxMessage, 64<<10)
 	def(&c.MaxQueue, 2<<20)
 	if c.HandshakeTimeout <= 0 {
@@ -144,7 +149,7 @@ func (e *Engine) Addr() net.Addr {
 }
 
 // HTTP is the listener of everything that is not a WebSocket: give it to an
-// http.Server. It is nil for an engine that only dials.
+// http.Server that ConfigureHTTP has seen. It is nil for an engine that only dials.
 func (e *Engine) HTTP() net.Listener {
 	if e.listen == nil {
 		return nil

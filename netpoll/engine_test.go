@@ -52,8 +52,10 @@ func TestRequestInPieces(t *testing.T) {
 		{"bad version", "GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 12\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", "426"},
 		{"POST", "POST /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", "405"},
 		{"garbage", "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", "400"},
-		{"endless head", "GET /ws HTTP/1.1\r\nX: " + strings.Repeat("x", 9000), "431"},
-		{"many headers", "GET /ws HTTP/1.1\r\n" + strings.Repeat("X: y\r\n", 70) + "\r\n", "431"},
+		{"endless head", "GET /ws HTTP/1.1\r\nX: " + strings.Repeat("x", 17_000), "431"},
+		{"many headers", "GET /ws HTTP/1.1\r\n" + strings.Repeat("X: y\r\n", 3000) + "\r\n", "431"},
+		{"endless line", "GET /ws?" + strings.Repeat("x", 17_000), "431"},
+		{"no line", "\x16\x03\x01\x02", "400"},
 	} {
 		for _, step := range []int{1 << 20, 7} {
 			t.Run(fmt.Sprint(c.name, " by ", step), func(t *testing.T) {

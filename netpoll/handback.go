@@ -2,53 +2,56 @@ package netpoll
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 
 	"golang.org/x/sys/unix"
 )
 
-// HandBack gives a connection of the HTTP server back to a loop, because its
-// request turns out to be a WebSocket handshake: proxies keep connections and
-// use them for anything. After an error the response is still to be written.
-func (e *Engine) HandBack(w http.ResponseWriter, r *http.Request) error {
+// handBack gives a connection of the HTTP server back to a loop, because a request on
+// it, which is not the first, is for a WebSocket: proxies keep connections and use them
+// for anything.
+func (e *Engine) handBack(w http.ResponseWriter, r *http.Request) {
 	if int(e.conns.Load()) >= e.cfg.MaxConns {
-		return errors.New("server is full")
+		http.Error(w, "server is full", http.StatusServiceUnavailable)
+		return
 	}
 	conn, rw, err := http.NewResponseController(w).Hijack()
 	if err != nil {
-		return err
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
 	}
 	defer conn.Close() //nolint:errcheck // the loop has its own descriptor
 	tcp, ok := conn.(*readConn)
 	if !ok {
-		return nil // not a connection of ours: it is closed
+		return // not a connection of ours: it is closed
 	}
-	head := requestHead(r)
-	ahead, _ := rw.Reader.Peek(rw.Reader.Buffered()) // what is buffered can be peeked at
-	head = append(head, ahead...)
 	fd, err := duplicate(tcp.Conn)
 	if err != nil {
-		return nil //nolint:nilerr // out of descriptors: the client sees a closed connection
+		return // out of descriptors: the client sees a closed connection
 	}
+	ahead, _ := rw.Reader.Peek(rw.Reader.Buffered()) // what is buffered can be peeked at
 	e.conns.Add(1)
 	e.heads.Add(1)
-	l := e.pick()
-	l.Post(func() {
-		if c := l.add(fd, stateHead, nil); c != nil {
-			defer l.guard(c)
-			c.request(head, head, tcp.client)
-		}
-	})
-	return nil
+	e.pick().adopt(adopted{int32(fd), &handedBack{requestHead(r), bytes.Clone(ahead), tcp.client}})
+}
+
+// handedBack is what a loop has to know of a connection that it gets from the HTTP
+// server: a request that is for it, and what came behind.
+type handedBack struct {
+	head, rest []byte
+	client     netip.AddrPort
 }
 
 // requestHead writes a request as it came, but for the order of its headers.
 func requestHead(r *http.Request) []byte {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "%s %s HTTP/1.1\r\nHost: %s\r\n", r.Method, r.RequestURI, r.Host)
+	fmt.Fprintf(&b, "%s %s %s\r\nHost: %s\r\n", r.Method, r.RequestURI, r.Proto, r.Host)
+	for _, coding := range r.TransferEncoding { // which net/http takes out of the header
+		fmt.Fprintf(&b, "Transfer-Encoding: %s\r\n", coding)
+	}
 	_ = r.Header.Write(&b) // a bytes.Buffer takes everything
 	b.WriteString("\r\n")
 	return b.Bytes()

@@ -1,29 +1,25 @@
 package netpoll
 
 import (
+	"bufio"
 	"bytes"
-	"errors"
+	"encoding/base64"
 	"io"
 	"net/http"
 	"net/netip"
+	"net/textproto"
 	"strings"
 
-	"github.com/gobwas/ws"
-	"github.com/gobwas/ws/wsflate"
-)
-
-const (
-	maxHead    = 8 << 10 // bytes of a request or response head
-	maxHeaders = 64      // lines of it
+	"github.com/hubbub-chat/hubbub/internal/httplist"
 )
 
 // Request is a WebSocket handshake on its way to an Upgrade function, and
 // dead when that returns.
 type Request struct {
-	Path, Query []byte
-	Host        []byte
-	Origin      []byte // empty when the client sent none
-	Forwarded   []byte // X-Forwarded-For
+	Path, Query string // the path is in its normal form
+	Host        string // of the target where that is a whole URL, or of the header
+	Origin      string // empty when the client sent none
+	Forwarded   string // X-Forwarded-For: all lines, joined by commas
 	Subprotocol string // chosen from Config.Subprotocols, or empty
 
 	conn   *Conn
@@ -49,112 +45,147 @@ type Reject struct {
 
 // upgrader answers the handshakes of one loop, with one set of memory.
 type upgrader struct {
-	loop    *Loop
-	ws      ws.Upgrader
-	req     Request
-	deflate wsflate.Extension
-	handler Handler
-	offers  []string
-	in      bytes.Reader
-	out     bytes.Buffer
+	loop *Loop
+	req  Request
+	in   bytes.Reader
+	buf  *bufio.Reader
+	out  []byte
 }
-
-// The in-memory connection that gobwas/ws is given: it expects a blocking one.
-func (u *upgrader) Read(b []byte) (int, error)  { return u.in.Read(b) }
-func (u *upgrader) Write(b []byte) (int, error) { return u.out.Write(b) }
 
 func (u *upgrader) init(l *Loop) {
 	u.loop = l
-	u.ws = ws.Upgrader{
-		ReadBufferSize:  maxHead,
-		WriteBufferSize: 512,
-		OnRequest:       u.onRequest,
-		OnHost:          func(host []byte) error { u.req.Host = bytes.Clone(host); return nil },
-		OnHeader:        u.onHeader,
-		ProtocolCustom:  u.onProtocol,
-		OnBeforeUpgrade: u.onBeforeUpgrade,
-	}
-	if l.engine.cfg.Compression {
-		// Without context takeover: a window per connection would be many
-		// times what the connection costs.
-		u.deflate.Parameters = wsflate.DefaultParameters
-		u.ws.Negotiate = u.deflate.Negotiate
-	}
+	u.buf = bufio.NewReaderSize(&u.in, 1<<10)
 }
 
-func (u *upgrader) onRequest(uri []byte) error {
-	path, query, _ := bytes.Cut(uri, []byte("?"))
-	u.req.Path, u.req.Query = bytes.Clone(path), bytes.Clone(query)
-	return nil
-}
-
-func (u *upgrader) onHeader(key, value []byte) error {
-	switch {
-	case bytes.EqualFold(key, []byte("Origin")):
-		u.req.Origin = bytes.Clone(value)
-	case bytes.EqualFold(key, []byte("X-Forwarded-For")):
-		u.req.Forwarded = bytes.Clone(value)
+// answer runs the handshake in head. It returns the response, until the next call,
+// and the Handler, which is nil when the response refuses.
+func (u *upgrader) answer(c *Conn, head []byte, client netip.AddrPort) ([]byte, Handler) {
+	line, ok, _ := readRequestLine(head)
+	header, err := u.readHeader(head)
+	if !ok || err != nil || !httplist.IsToken(line.method) {
+		return errorResponse(http.StatusBadRequest, "malformed request"), nil
 	}
-	return nil
-}
-
-// onProtocol may be called once per header line; the most preferred of all
-// that were offered wins.
-func (u *upgrader) onProtocol(value []byte) (string, bool) {
-	for offer := range strings.SplitSeq(string(value), ",") {
-		u.offers = append(u.offers, strings.TrimSpace(offer))
+	u.req = Request{conn: c, client: client}
+	if refused := u.check(line, header); refused != nil {
+		return refused, nil
 	}
-	for _, p := range u.loop.engine.cfg.Subprotocols {
-		for _, offer := range u.offers {
-			if p == offer {
-				u.req.Subprotocol = p
-				return p, true
-			}
+	extensions, deflate := "", false
+	if u.loop.engine.cfg.Compression {
+		if extensions, deflate = acceptDeflate(header["Sec-Websocket-Extensions"]); deflate {
+			c.mode |= modeDeflate // which the Handler may ask for
 		}
-	}
-	return "", true
-}
-
-func (u *upgrader) onBeforeUpgrade() (ws.HandshakeHeader, error) {
-	if _, ok := u.deflate.Accepted(); ok {
-		u.req.conn.mode |= modeDeflate
 	}
 	h, reject := u.loop.engine.cfg.Upgrade(&u.req)
 	if reject != nil {
-		return nil, ws.RejectConnectionError(
-			ws.RejectionStatus(reject.Status),
-			ws.RejectionReason(reject.Reason))
+		return errorResponse(reject.Status, reject.Reason), nil
 	}
-	u.handler = h
-	return nil, nil
+	b := append(u.out[:0], "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "...)
+	b = append(b, acceptKey(header["Sec-Websocket-Key"][0])...)
+	if u.req.Subprotocol != "" {
+		b = append(append(b, "\r\nSec-WebSocket-Protocol: "...), u.req.Subprotocol...)
+	}
+	if deflate {
+		b = append(append(b, "\r\nSec-WebSocket-Extensions: "...), extensions...)
+	}
+	u.out = append(b, "\r\n\r\n"...)
+	return u.out, h
 }
 
-// answer runs the handshake in head. It returns the response and the Handler,
-// which is nil when the response refuses.
-func (u *upgrader) answer(c *Conn, head []byte, client netip.AddrPort) ([]byte, Handler) {
-	u.req = Request{conn: c, client: client}
-	u.handler = nil
-	u.deflate.Reset()
-	u.offers = u.offers[:0]
-	u.in.Reset(head)
-	u.out.Reset()
-	_, err := u.ws.Upgrade(u)
+// readHeader reads what stands behind the request line, as net/http does.
+func (u *upgrader) readHeader(head []byte) (http.Header, error) {
+	_, fields, _ := bytes.Cut(head, []byte("\n"))
+	u.in.Reset(fields)
+	u.buf.Reset(&u.in)
+	r := textproto.Reader{R: u.buf}
+	h, err := r.ReadMIMEHeader()
+	if err != nil || u.in.Len()+u.buf.Buffered() > 0 {
+		return nil, errMalformedHead
+	}
+	return http.Header(h), nil
+}
+
+var errMalformedHead = textproto.ProtocolError("malformed head")
+
+// check applies RFC 6455, section 4.2.1, and takes from the request what an Upgrade
+// function wants to know. It returns the response when it refuses.
+func (u *upgrader) check(line requestLine, h http.Header) []byte {
+	bad := func(text string) []byte { return errorResponse(http.StatusBadRequest, text) }
+	if line.method != http.MethodGet {
+		return response(line.method, http.StatusMethodNotAllowed, "a WebSocket handshake is a GET", "Allow", http.MethodGet)
+	}
+	target, err := parseTarget(line.method, line.target)
 	if err != nil {
-		if u.out.Len() == 0 || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-			return errorResponse(http.StatusBadRequest, "malformed handshake"), nil
-		}
-		return u.out.Bytes(), nil
+		return bad("malformed request target")
 	}
-	return u.out.Bytes(), u.handler
+	switch major, minor, ok := http.ParseHTTPVersion(line.proto); {
+	case !ok:
+		return bad("malformed HTTP version")
+	case major != 1:
+		return errorResponse(http.StatusHTTPVersionNotSupported, "a WebSocket handshake is HTTP/1.1")
+	case minor < 1:
+		return bad("a WebSocket handshake is HTTP/1.1")
+	}
+	// What may be there once at most, and means something else to each reader
+	// where it is there twice.
+	for _, name := range []string{"Host", "Sec-Websocket-Key", "Sec-Websocket-Version", "Origin"} {
+		if len(h[name]) > 1 {
+			return bad("more than one " + name)
+		}
+	}
+	switch key, err := base64.StdEncoding.DecodeString(h.Get("Sec-Websocket-Key")); {
+	case len(h["Host"]) == 0:
+		return bad("no Host")
+	case !httplist.HasToken(h["Upgrade"], "websocket"):
+		return bad("no Upgrade to websocket")
+	case !httplist.HasToken(h["Connection"], "Upgrade"):
+		return bad("Connection has no Upgrade")
+	case len(h["Sec-Websocket-Version"]) == 0:
+		return bad("no Sec-WebSocket-Version")
+	case h["Sec-Websocket-Version"][0] != "13":
+		return response(line.method, http.StatusUpgradeRequired, "the version is 13", "Sec-WebSocket-Version", "13")
+	case err != nil || len(key) != 16:
+		return bad("no Sec-WebSocket-Key of 16 bytes")
+	case len(h["Transfer-Encoding"]) > 0, len(h["Content-Length"]) > 0 && strings.Trim(h["Content-Length"][0], "0") != "":
+		return bad("a WebSocket handshake has no body") // or its bytes would be taken for frames
+	}
+	r := &u.req
+	r.Path, r.Query = routePath(target), target.RawQuery
+	if r.Host = target.Host; r.Host == "" {
+		r.Host = h["Host"][0]
+	}
+	r.Origin = h.Get("Origin")
+	r.Forwarded = strings.Join(h["X-Forwarded-For"], ",")
+	r.Subprotocol = u.subprotocol(h["Sec-Websocket-Protocol"])
+	return nil
 }
 
-func errorResponse(status int, text string) []byte {
+// subprotocol is the most preferred of all that are offered.
+func (u *upgrader) subprotocol(offers []string) string {
+	for _, p := range u.loop.engine.cfg.Subprotocols {
+		for offer := range httplist.Members(offers) {
+			if p == offer {
+				return p
+			}
+		}
+	}
+	return ""
+}
+
+func errorResponse(status int, text string) []byte { return response("", status, text, "", "") }
+
+// response is an answer to a request of this method behind which the connection ends,
+// with a header field where it has a name.
+func response(method string, status int, text, name, value string) []byte {
 	var b bytes.Buffer
 	r := http.Response{
 		StatusCode: status, ProtoMajor: 1, ProtoMinor: 1, Close: true,
+		Request:       &http.Request{Method: method},
 		Header:        http.Header{"Content-Type": {"text/plain; charset=utf-8"}},
 		Body:          io.NopCloser(strings.NewReader(text + "\n")),
 		ContentLength: int64(len(text) + 1),
+	}
+	if name != "" {
+		r.Header[name] = []string{value}
 	}
 	_ = r.Write(&b) // a bytes.Buffer takes everything
 	return b.Bytes()
@@ -186,22 +217,33 @@ func (c *Conn) readRequest(b []byte) {
 // request finds out whose the request in head is, and answers a WebSocket
 // handshake. b is the newest piece of it.
 func (c *Conn) request(b, head []byte, client netip.AddrPort) {
-	path, complete := requestPath(head)
-	if complete && !c.loop.engine.cfg.WebSocket(path) {
+	limit := c.loop.engine.cfg.MaxHead
+	line, ok, complete := readRequestLine(head)
+	switch {
+	case complete && !ok:
+		c.refuse(errorResponse(http.StatusBadRequest, "malformed request line"))
+		return
+	case complete && !c.loop.engine.isWebSocket(line.method, line.target):
 		c.loop.handOver(c, head, client)
 		return
 	}
-	end := bytes.Index(head, []byte("\r\n\r\n")) + 4
-	switch {
-	case len(head) > maxHead && (end < 4 || end > maxHead), bytes.Count(head[:max(end, 0)], []byte("\n")) > maxHeaders+2:
-		c.refuse(errorResponse(http.StatusRequestHeaderFieldsTooLarge, "request head too large"))
-		return
-	case end < 4:
-		c.stash(b)
-		return
+	end := 0
+	if complete {
+		end = headEnd(head, len(head)-len(b))
 	}
-	rest := head[end:]
-	response, h := c.loop.upgrade.answer(c, head[:end], client)
+	switch {
+	case end > limit, end == 0 && len(head) >= limit:
+		c.refuse(errorResponse(http.StatusRequestHeaderFieldsTooLarge, "request head too large"))
+	case end == 0:
+		c.stash(b)
+	default:
+		c.handshake(head[:end], head[end:], client)
+	}
+}
+
+// handshake answers a whole request that was routed here; rest is what came behind it.
+func (c *Conn) handshake(head, rest []byte, client netip.AddrPort) {
+	response, h := c.loop.upgrade.answer(c, head, client)
 	if h == nil {
 		c.refuse(response)
 		return
@@ -209,6 +251,26 @@ func (c *Conn) request(b, head []byte, client netip.AddrPort) {
 	c.in = nil
 	c.open(h, response)
 	c.readFrames(rest)
+}
+
+// headEnd is where a head ends, behind its first empty line, or 0 while there is none.
+// Lines end with CRLF, or LF alone (RFC 9112, section 2.2). None of the first known
+// bytes is the end of the end.
+func headEnd(head []byte, known int) int {
+	from := max(0, known-2)
+	for {
+		i := bytes.IndexByte(head[from:], '\n')
+		if i < 0 {
+			return 0
+		}
+		from += i + 1
+		switch rest := head[from:]; {
+		case bytes.HasPrefix(rest, []byte("\n")):
+			return from + 1
+		case bytes.HasPrefix(rest, []byte("\r\n")):
+			return from + 2
+		}
+	}
 }
 
 // collect returns everything read so far.
@@ -253,27 +315,4 @@ func (c *Conn) refuse(response []byte) {
 	c.code = codeAbnormal
 	o := c.queue()
 	o.buf = append(o.buf, response...)
-}
-
-// requestPath finds the path in a request head. While the head is too short
-// to tell, complete is false; what is no request at all has an empty path.
-func requestPath(head []byte) (path []byte, complete bool) {
-	const longestMethod = 16
-	method, rest, found := bytes.Cut(head, []byte(" "))
-	for _, ch := range method[:min(len(method), longestMethod)] {
-		if ch < 'A' || ch > 'Z' {
-			return nil, true
-		}
-	}
-	if len(method) > longestMethod {
-		return nil, true
-	}
-	if !found {
-		return nil, false
-	}
-	end := bytes.IndexAny(rest[:min(len(rest), maxHead)], " ?\r\n")
-	if end < 0 {
-		return nil, len(rest) >= maxHead
-	}
-	return rest[:end], true
 }

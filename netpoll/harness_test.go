@@ -36,8 +36,14 @@ func (h *echo) Closed(_ *Conn, code uint16) { h.ended <- code }
 // HTTP server for the rest.
 func start(t testing.TB, cfg Config, handler func() Handler) (*Engine, string) {
 	t.Helper()
+	return startWatched(t, cfg, handler, nil)
+}
+
+// startWatched tells of the HTTP server's connections.
+func startWatched(t testing.TB, cfg Config, handler func() Handler, httpState func(net.Conn, http.ConnState)) (*Engine, string) {
+	t.Helper()
 	cfg.Addr = "127.0.0.1:0"
-	cfg.WebSocket = func(path []byte) bool { return string(path) == "/ws" }
+	cfg.WebSocket = func(path string) bool { return path == "/ws" }
 	if cfg.Upgrade == nil {
 		cfg.Upgrade = func(*Request) (Handler, *Reject) { return handler(), nil }
 	}
@@ -47,14 +53,13 @@ func start(t testing.TB, cfg Config, handler func() Handler) (*Engine, string) {
 	}
 	web := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
-		case "/ws": // on a connection that has served pages
-			_ = e.HandBack(w, r)
 		case "/whoami":
 			_, _ = io.WriteString(w, r.RemoteAddr)
 		default:
 			_, _ = io.WriteString(w, "page "+r.URL.Path)
 		}
-	}), ReadHeaderTimeout: 5 * time.Second}
+	}), ReadHeaderTimeout: 5 * time.Second, ConnState: httpState}
+	e.ConfigureHTTP(web)
 	served := make(chan struct{})
 	go func() { // ends when the listener closes
 		defer close(served)

@@ -135,7 +135,7 @@ func (ln *listener) deal(l *Loop, fd int) {
 	}
 	ln.accepted.Add(1)
 	if to := e.pick(); to != l {
-		to.adopt(fd)
+		to.adopt(adopted{fd: int32(fd)})
 	} else {
 		l.add(fd, stateHead, nil)
 	}
@@ -186,6 +186,8 @@ type readConn struct {
 	client netip.AddrPort // whom a proxy connects for; not valid for the socket's peer
 	open   *atomic.Int64  // decremented once, on Close
 	closed sync.Once
+
+	served bool // a request has been; owned by the HTTP server's goroutine
 }
 
 func (c *readConn) Read(b []byte) (int, error) {
@@ -215,29 +217,44 @@ func (c *readConn) RemoteAddr() net.Addr {
 // httpListener is a net.Listener fed by the loops.
 type httpListener struct {
 	addr  net.Addr
-	conns chan net.Conn
+	conns chan net.Conn // has room for as many as may be open
 	open  atomic.Int64
 
-	once sync.Once
-	done chan struct{}
+	done   chan struct{}
+	mu     sync.Mutex
+	closed bool // guarded by mu: nothing is put into conns any more
 }
 
 func newHTTPListener(addr net.Addr) *httpListener {
 	return &httpListener{addr: addr, conns: make(chan net.Conn, maxHTTPConns), done: make(chan struct{})}
 }
 
-// deliver never blocks: when the HTTP server does not keep up, the connection
-// is refused.
+// deliver never blocks: when the HTTP server does not keep up, or has been shut down,
+// the connection is refused.
 func (h *httpListener) deliver(c *readConn) {
 	c.open = &h.open
-	if h.open.Add(1) <= maxHTTPConns {
-		select {
-		case h.conns <- c:
-			return
-		case <-h.done:
-		}
+	if h.open.Add(1) <= maxHTTPConns && h.put(c) {
+		return
 	}
-	_, _ = c.Write(errorResponse(503, "too many requests at once")) // best effort
+	turnAway(c)
+}
+
+func (h *httpListener) put(c *readConn) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return false
+	}
+	select {
+	case h.conns <- c:
+		return true
+	default:
+		return false
+	}
+}
+
+func turnAway(c net.Conn) {
+	_, _ = c.Write(errorResponse(http.StatusServiceUnavailable, "too many requests at once, or stopping")) // best effort
 	_ = c.Close()
 }
 
@@ -251,10 +268,23 @@ func (h *httpListener) Accept() (net.Conn, error) {
 	}
 }
 
-// Close implements net.Listener.
+// Close implements net.Listener. Connections that wait to be accepted are turned away.
 func (h *httpListener) Close() error {
-	h.once.Do(func() { close(h.done) })
-	return nil
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return nil
+	}
+	h.closed = true
+	close(h.done)
+	for {
+		select {
+		case c := <-h.conns:
+			turnAway(c)
+		default:
+			return nil
+		}
+	}
 }
 
 // Addr implements net.Listener.

@@ -66,8 +66,8 @@ type Loop struct {
 	// guarded by mu
 	mu     sync.Mutex
 	posts  []func()
-	adopts []int32 // accepted sockets
-	gone   bool    // the descriptors are closed
+	adopts []adopted // sockets that are to be added, counted already
+	gone   bool      // the descriptors are closed
 
 	// atomic
 	woken  atomic.Bool
@@ -142,19 +142,33 @@ func (l *Loop) Post(f func()) {
 	l.Wake()
 }
 
-// adopt hands an accepted socket to the loop. Any goroutine may call it.
-func (l *Loop) adopt(fd int) {
+// adopted is a socket on its way to a loop: an accepted one, or one that the HTTP
+// server hands back. It is counted among the connections, and those in their handshake.
+type adopted struct {
+	fd   int32
+	back *handedBack // nil for an accepted one
+}
+
+// adopt hands a socket to the loop. Any goroutine may call it.
+func (l *Loop) adopt(a adopted) {
 	l.mu.Lock()
 	gone := l.gone
 	if !gone {
-		l.adopts = append(l.adopts, int32(fd))
+		l.adopts = append(l.adopts, a)
 	}
 	l.mu.Unlock()
 	if gone {
-		_ = unix.Close(fd)
+		l.engine.abandonSocket(int(a.fd))
 		return
 	}
 	l.Wake()
+}
+
+// abandonSocket closes a counted socket that no loop has made a connection of.
+func (e *Engine) abandonSocket(fd int) {
+	_ = unix.Close(fd)
+	e.conns.Add(-1)
+	e.heads.Add(-1)
 }
 
 // Wake makes the loop take a turn. Any goroutine may call it; it costs a
@@ -267,12 +281,19 @@ func (l *Loop) runPosts() {
 	posts, adopts := l.posts, l.adopts
 	l.posts, l.adopts = nil, nil
 	l.mu.Unlock()
-	for _, fd := range adopts {
-		l.add(int(fd), stateHead, nil)
+	for _, a := range adopts {
+		if c := l.add(int(a.fd), stateHead, nil); c != nil && a.back != nil {
+			l.answerHandedBack(c, a.back)
+		}
 	}
 	for _, f := range posts {
 		f()
 	}
+}
+
+func (l *Loop) answerHandedBack(c *Conn, b *handedBack) {
+	defer l.guard(c)
+	c.handshake(b.head, b.rest, b.client)
 }
 
 // add makes a connection of a socket. It returns nil when epoll has no room
@@ -357,9 +378,10 @@ func (l *Loop) shutdown() {
 	l.reap()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, fd := range l.adopts {
-		_ = unix.Close(int(fd))
+	for _, a := range l.adopts {
+		l.engine.abandonSocket(int(a.fd))
 	}
+	l.adopts = nil
 	l.closeDescriptors()
 	l.gone = true
 }

@@ -85,7 +85,7 @@ func (c *Conn) readResponse(b []byte) {
 	switch {
 	case !httpBegins(head):
 		c.refused(refusal(head))
-	case end < 4 && len(head) > maxHead:
+	case end < 4 && len(head) > minHead:
 		c.refused(errLongAnswer)
 	case end < 4, !agrees && len(head)-end < contentLength(head[:end]):
 		c.stash(b)

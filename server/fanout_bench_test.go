@@ -104,7 +104,7 @@ func newFanOutWorld(b *testing.B, members int) *fanOutWorld {
 	w := &fanOutWorld{joined: make(chan struct{}, members)}
 	server, err := netpoll.New(netpoll.Config{
 		Addr:      "127.0.0.1:0",
-		WebSocket: func([]byte) bool { return true },
+		WebSocket: func(string) bool { return true },
 		Upgrade:   func(*netpoll.Request) (netpoll.Handler, *netpoll.Reject) { return &benchMember{w: w}, nil },
 	})
 	if err != nil {

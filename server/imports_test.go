@@ -18,14 +18,15 @@ const module = "github.com/hubbub-chat/hubbub"
 // named by its directory; what is under it counts as it.
 var mayImport = map[string][]string{
 	"schema":  {},
-	"netpoll": {},
+	"netpoll": {"internal/httplist"},
 	"fanout":  {"schema", "internal/contact"},
 	"sink":    {"schema", "internal/contact"},
 	"loadgen": {"schema", "netpoll", "internal/process"},
-	"server":  {"schema", "netpoll", "fanout", "sink", "internal/contact", "internal/process", "internal/secret", "internal/strictjson", "internal/suggest"},
+	"server":  {"schema", "netpoll", "fanout", "sink", "internal/contact", "internal/httplist", "internal/process", "internal/secret", "internal/strictjson", "internal/suggest"},
 
-	"internal/contact": {},
-	"internal/process": {},
+	"internal/contact":  {},
+	"internal/httplist": {},
+	"internal/process":  {},
 
 	"internal/secret":     {},
 	"internal/strictjson": {"internal/suggest"},

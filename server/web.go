@@ -19,13 +19,13 @@ const (
 	noContact = "no contact to the other nodes"
 )
 
-func (n *Node) isWebSocket(path []byte) bool {
-	return string(path) == webSocketPath || n.cfg.Echo && string(path) == echoPath
+func (n *Node) isWebSocket(path string) bool {
+	return path == webSocketPath || n.cfg.Echo && path == echoPath
 }
 
 // upgrade gives a handshake to whom it is for.
 func (n *Node) upgrade(r *netpoll.Request) (netpoll.Handler, *netpoll.Reject) {
-	if n.cfg.Echo && string(r.Path) == echoPath {
+	if n.cfg.Echo && r.Path == echoPath {
 		return echo{}, nil
 	}
 	if !n.ready.Load() {
@@ -45,16 +45,17 @@ func (echo) Drained(*netpoll.Conn)                                {}
 func (echo) Tick(*netpoll.Conn)                                   {}
 func (echo) Closed(*netpoll.Conn, uint16)                         {}
 
+// keepIdle is how long a connection waits for its next request. It is longer than proxies
+// keep theirs (nginx.conf has 60 s): who closes first must be who sends, or a request
+// meets a connection that is about to end.
+const keepIdle = 75 * time.Second
+
 // newWeb serves everything that is not a WebSocket.
 func (n *Node) newWeb() *http.Server {
 	mux := http.NewServeMux()
 	mux.Handle("/", web.Handler())
 	mux.Handle(api.Prefix, n.api)
 	mux.Handle("GET /metrics", n.metrics.Handler())
-	mux.HandleFunc(webSocketPath, n.handBack)
-	if n.cfg.Echo {
-		mux.HandleFunc(echoPath, n.handBack)
-	}
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "alive") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
 		if !n.ready.Load() {
@@ -73,22 +74,15 @@ func (n *Node) newWeb() *http.Server {
 		}
 		answer(w, http.StatusOK, "ready")
 	})
-	return &http.Server{
+	s := &http.Server{
 		Handler:           mux,
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       10 * time.Second,
 		WriteTimeout:      30 * time.Second,
-		IdleTimeout:       time.Minute,
-		MaxHeaderBytes:    8 << 10,
+		IdleTimeout:       keepIdle,
 	}
-}
-
-// handBack is a WebSocket handshake on a connection that had an ordinary
-// request before.
-func (n *Node) handBack(w http.ResponseWriter, r *http.Request) {
-	if err := n.engine.HandBack(w, r); err != nil {
-		answer(w, http.StatusServiceUnavailable, err.Error())
-	}
+	n.engine.ConfigureHTTP(s)
+	return s
 }
 
 func answer(w http.ResponseWriter, status int, text string) {

@@ -55,7 +55,7 @@ func Start(addr string, coalesce time.Duration) (*Server, error) {
 	var err error
 	s.engine, err = netpoll.New(netpoll.Config{
 		Addr:      addr,
-		WebSocket: func([]byte) bool { return true },
+		WebSocket: func(string) bool { return true },
 		Upgrade: func(r *netpoll.Request) (netpoll.Handler, *netpoll.Reject) {
 			return &client{server: s, conn: r.Conn()}, nil
 		},

@@ -188,6 +188,10 @@ func TestProxies(t *testing.T) {
 		{"mapped peer", "::ffff:10.1.2.3", "198.51.100.1", "198.51.100.1"},
 		{"garbage", "10.1.2.3", "unknown", "10.1.2.3"},
 		{"no header", "10.1.2.3", "", "10.1.2.3"},
+		{"a second line that is empty", "10.1.2.3", "198.51.100.1,", "198.51.100.1"},
+		{"empty members", "10.1.2.3", "1.2.3.4, ,198.51.100.1,, 192.0.2.7 , ", "198.51.100.1"},
+		{"empty members alone", "10.1.2.3", " ,, ", "10.1.2.3"},
+		{"quotes of the client's", "10.1.2.3", `"x, 198.51.100.1`, "198.51.100.1"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if got := p.Client(netip.MustParseAddr(c.peer), c.forwarded); got.String() != c.want {

@@ -41,8 +41,10 @@ func (p *Proxies) Trusted(addr netip.Addr) bool {
 func (p *Proxies) Empty() bool { return len(p.nets) == 0 }
 
 // Client is the address of the client behind a connection from peer: the
-// last address in the header that is not itself a trusted proxy's. What
-// stands before it was written by the client and means nothing.
+// last address in the header (X-Forwarded-For, its lines joined by commas in their
+// order) that is not itself a trusted proxy's. What stands before it was written by the
+// client and means nothing: it is not even looked at, as by who would look for quotes.
+// Empty members of the list do not count.
 func (p *Proxies) Client(peer netip.Addr, forwarded string) netip.Addr {
 	addr := peer.Unmap()
 	for forwarded != "" && p.Trusted(addr) {
@@ -50,7 +52,11 @@ func (p *Proxies) Client(peer netip.Addr, forwarded string) netip.Addr {
 		if i := strings.LastIndexByte(forwarded, ','); i >= 0 {
 			rest, last = forwarded[:i], forwarded[i+1:]
 		}
-		next, err := parseHop(strings.TrimSpace(last))
+		if last = strings.TrimSpace(last); last == "" {
+			forwarded = rest
+			continue
+		}
+		next, err := parseHop(last)
 		if err != nil {
 			return addr // what cannot be read cannot be believed
 		}

@@ -1,13 +1,13 @@
 package sessions
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -175,8 +175,8 @@ func (s *Sessions) Upgrade(r *netpoll.Request) (netpoll.Handler, *netpoll.Reject
 	if r.Subprotocol == "centrifuge-protobuf" {
 		ss.flags |= flagProtobuf
 	}
-	if bytes.Contains(r.Query, []byte("cf_")) {
-		query, _ := url.ParseQuery(string(r.Query)) // what cannot be parsed is ignored
+	if strings.Contains(r.Query, "cf_") {
+		query, _ := url.ParseQuery(r.Query) // what cannot be parsed is ignored
 		if query.Get("cf_protocol") == "protobuf" {
 			ss.flags |= flagProtobuf
 		}
@@ -189,7 +189,7 @@ func (s *Sessions) Upgrade(r *netpoll.Request) (netpoll.Handler, *netpoll.Reject
 
 // admit reports why a handshake is refused, if it is, and counts it.
 func (s *Sessions) admit(ln *lane, r *netpoll.Request) (place uint32, _ *netpoll.Reject) {
-	if !s.cfg.Origins.Allow(string(r.Origin), string(r.Host)) {
+	if !s.cfg.Origins.Allow(r.Origin, r.Host) {
 		return 0, &netpoll.Reject{Status: http.StatusForbidden, Reason: "origin not allowed"}
 	}
 	if !ln.handshakes.Take(s.cfg.Handshakes, ln.loop.Elapsed(), 1) {
@@ -198,7 +198,7 @@ func (s *Sessions) admit(ln *lane, r *netpoll.Request) (place uint32, _ *netpoll
 	if !s.cfg.Addresses.Counting() {
 		return 0, nil
 	}
-	addr := s.cfg.Proxies.Client(r.Peer(), string(r.Forwarded))
+	addr := s.cfg.Proxies.Client(r.Peer(), r.Forwarded)
 	place, ok := s.cfg.Addresses.Enter(addr)
 	if !ok {
 		return 0, &netpoll.Reject{Status: http.StatusTooManyRequests, Reason: "too many connections from this address"}

@@ -26,6 +26,8 @@ import (
 	"regexp"
 	"strings"
 	"time"
+
+	"github.com/hubbub-chat/hubbub/internal/httplist"
 )
 
 //go:embed index.html assets/*.js assets/*.css assets/*.svg assets/vendor/centrifuge.js assets/vendor/LICENSE*
@@ -146,7 +148,7 @@ func (s site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	b := a.plain
 	if a.gzipped.data != nil {
 		h.Set("Vary", "Accept-Encoding")
-		if acceptsGzip(r.Header.Get("Accept-Encoding")) {
+		if acceptsGzip(r.Header["Accept-Encoding"]) {
 			b = a.gzipped
 			h.Set("Content-Encoding", "gzip")
 		}
@@ -170,8 +172,8 @@ func connectSources(host string) string {
 
 // acceptsGzip reads what browsers send. A client that weighs its encodings by
 // q-values gets gzip unless it refuses it outright.
-func acceptsGzip(accept string) bool {
-	for part := range strings.SplitSeq(accept, ",") {
+func acceptsGzip(accept []string) bool {
+	for part := range httplist.Members(accept) {
 		coding, params, _ := strings.Cut(part, ";")
 		if strings.EqualFold(strings.TrimSpace(coding), "gzip") {
 			q := strings.ReplaceAll(params, " ", "")
