@@ -50,6 +50,15 @@ type Charger interface {
 	Charge(c *Conn, bytes int) bool
 }
 
+// HalfCloser is a Handler that may owe its peer something when that ends its side of the
+// connection. Without it what is queued is written, and the connection ends.
+type HalfCloser interface {
+	// HalfClosed says that the peer sends nothing more, and may still read. It is
+	// called once, without a close frame before it. Finish is to follow when
+	// everything is answered; after Config.CloseTimeout it is as if it had.
+	HalfClosed(c *Conn)
+}
+
 type state uint8
 
 const (
@@ -86,6 +95,7 @@ type mode uint8
 const (
 	modeClient  mode = 1 << iota // we dialled: our frames are masked, the peer's are not
 	modeDeflate                  // permessage-deflate was negotiated
+	modeEOF                      // the peer has ended its side; nothing is read any more
 )
 
 // Conn is one connection. All its methods are the loop's alone.
@@ -154,10 +164,7 @@ func (c *Conn) readable() {
 		return
 	}
 	if errno != 0 || n == 0 {
-		if c.state.handshaking() {
-			l.stats.badHandshakes.Add(1)
-		}
-		c.cutOff(errno)
+		c.inputEnded(errno)
 		return
 	}
 	l.stats.reads.Add(1)
@@ -174,6 +181,48 @@ func (c *Conn) readable() {
 	default:
 		c.readFrames(l.buf[:n])
 	}
+}
+
+// inputEnded is called when there is nothing more to read: the peer has ended its side,
+// or the connection is broken.
+func (c *Conn) inputEnded(errno unix.Errno) {
+	switch {
+	case c.state.handshaking():
+		c.loop.stats.badHandshakes.Add(1)
+		c.cutOff(errno)
+	case errno != 0, c.mode&(modeEOF|modeClient) != 0:
+		// Of a server nothing more is to be had; with modeEOF both sides have ended.
+		c.cutOff(errno)
+	case c.state == stateOpen:
+		c.mode |= modeEOF
+		c.since = c.loop.second
+		c.arm(c.blocked)
+		if h, ok := c.handler.(HalfCloser); ok {
+			h.HalfClosed(c)
+		} else {
+			c.Finish()
+		}
+	case c.out == nil:
+		c.end(codeAbnormal)
+	default: // the last frame has yet to leave, and no answer to it will come
+		c.mode |= modeEOF
+		c.state = stateParting
+		c.arm(c.blocked)
+	}
+}
+
+// Finish ends the connection without a close frame when what is queued is written, or
+// after CloseTimeout. The Handler hears Closed at the end of this turn.
+func (c *Conn) Finish() {
+	if c.state != stateOpen {
+		return
+	}
+	if c.out == nil {
+		c.end(codeAbnormal)
+		return
+	}
+	c.close(codeAbnormal)
+	c.state = stateParting
 }
 
 // Pause stops reading. What comes stays with the kernel, which closes the peer's
@@ -211,6 +260,9 @@ func (c *Conn) Close(cl Close) {
 	o := c.queue()
 	o.buf = c.appendFrame(o.buf, ws.OpClose, ws.NewCloseFrameBody(ws.StatusCode(cl.Code), cl.Reason))
 	c.close(cl.Code)
+	if c.mode&modeEOF != 0 {
+		c.state = stateParting // there will be no answer to wait for
+	}
 	if c.blocked {
 		c.hasten()
 	}

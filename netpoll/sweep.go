@@ -26,6 +26,8 @@ func (l *Loop) tick() {
 			continue
 		}
 		switch age := l.second - c.since; {
+		case c.state == stateOpen && c.mode&modeEOF != 0 && age >= closing:
+			c.end(codeAbnormal) // its Handler has had its time
 		case c.state == stateOpen:
 			l.tickConn(c)
 		case c.state.handshaking() && age >= handshake:

@@ -222,14 +222,14 @@ func (c *Conn) block() {
 	c.arm(true)
 }
 
-// arm says what to wait for: something to read, unless paused, and, where out says so,
-// room to write.
+// arm says what to wait for: something to read, unless paused or at its end, and, where
+// out says so, room to write.
 func (c *Conn) arm(out bool) {
 	if c.state == stateDone {
 		return
 	}
 	var events uint32
-	if !c.paused {
+	if !c.paused && c.mode&modeEOF == 0 {
 		events |= unix.EPOLLIN
 	}
 	if out {

@@ -400,7 +400,7 @@ func TestAPIKeys(t *testing.T) {
 		t.Errorf("it prints: %s, %v", s, err)
 	}
 	for _, bad := range []string{"", "secret-15-bytes", "secret-with a space in it", "secret-with-\u00e4-umlaut", strings.Repeat("secret-x", 200)} {
-		cfg := serveCmd{Addr: ":0", Data: "x", MaxSize: 1000, APIKeys: []api.Key{apiKey, api.Key(bad)}}
+		cfg := serveCmd{Addr: ":0", Data: "x", MaxHead: 16 << 10, MaxSize: 1000, APIKeys: []api.Key{apiKey, api.Key(bad)}}
 		err := cfg.Validate()
 		if err == nil || !strings.HasPrefix(err.Error(), "--api-key: key 2 ") || strings.Contains(err.Error(), "secret") || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%q: %v", bad, err)

@@ -55,6 +55,7 @@ type serveCmd struct {
 
 	Loops     int           `default:"0" placeholder:"N" help:"Event loops; 0 stands for one a CPU, within the CPU quota of the container. Default: ${default}."`
 	MaxConns  int           `default:"0" placeholder:"N" help:"Connections at once; above it new ones are answered 503. 0 stands for what the limit of open files allows; more than that is refused. Default: ${default}."`
+	MaxHead   int           `default:"16384" placeholder:"BYTES" help:"Largest head of a request, cookies and all, in bytes; above it 431. nginx.conf has its own limit, large_client_header_buffers. Default: ${default}."`
 	MaxSize   int           `default:"65536" placeholder:"BYTES" help:"Largest frame or message of a client, in bytes. Default: ${default}."`
 	Drain     time.Duration `default:"5s" placeholder:"TIME" help:"Over how long a stopping node spreads its clients' reconnects. Default: ${default}."`
 	DebugAddr string        `default:"" placeholder:"HOST:PORT" help:"Serve pprof there; loopback addresses only. Empty: nowhere."`
@@ -80,6 +81,7 @@ const (
 	maxLoops         = 64
 	maxSubscriptions = 255     // what a session counts in a byte
 	maxBatch         = 1 << 20 // commands
+	minHead, maxHead = 16 << 10, 1 << 20
 )
 
 // Validate reports the first value that cannot be meant.
@@ -104,6 +106,9 @@ func (c *serveCmd) Validate() error {
 	}
 	if _, _, err := fitFiles(c.MaxConns, openFiles()); err != nil {
 		return err
+	}
+	if c.MaxHead < minHead || c.MaxHead > maxHead {
+		return fmt.Errorf("--max-head %d is not between %d and %d bytes", c.MaxHead, minHead, maxHead)
 	}
 	if c.MaxSize < 128 || c.MaxSize > 16<<20 {
 		return fmt.Errorf("--max-size %d is not between 128 and 16777216 bytes", c.MaxSize)

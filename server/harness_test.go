@@ -44,7 +44,7 @@ func start(t testing.TB, settings ...func(*options)) *harness {
 	t.Helper()
 	h := &harness{t: t, ledger: newLedger(), opt: options{serveCmd: serveCmd{
 		Addr: "127.0.0.1:0", Data: t.TempDir(), Sync: sink.SyncNormal, Guests: true, Loops: 2,
-		MaxSize: 64 << 10, LogLevel: zapcore.InfoLevel,
+		MaxHead: 16 << 10, MaxSize: 64 << 10, LogLevel: zapcore.InfoLevel,
 	}}}
 	for _, set := range settings {
 		set(&h.opt)

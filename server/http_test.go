@@ -218,6 +218,7 @@ func TestCommandLine(t *testing.T) {
 		{"batch", []string{"--batch=-1"}, "", 2, "--batch"},
 		{"connections per user", []string{"--conns-per-user=-1"}, "", 2, "--conns-per-user"},
 		{"handshakes", []string{"--max-handshakes=-1"}, "", 2, "--max-handshakes"},
+		{"head size", []string{"--max-head=8192"}, "", 2, "--max-head"},
 		{"message size", []string{"--max-size=3"}, "", 2, "--max-size"},
 		{"drain", []string{"--drain=5"}, "", 2, "--drain"},
 		{"negative drain", []string{"--drain=-5s"}, "", 2, "--drain"},

@@ -224,6 +224,7 @@ func (n *Node) engineConfig() (c netpoll.Config, err error) {
 		Subprotocols: sessions.Subprotocols,
 		MaxConns:     n.maxConns,
 		MaxHeads:     cmp.Or(n.cfg.MaxHandshakes, n.maxConns/4),
+		MaxHead:      n.cfg.MaxHead,
 		MaxMessage:   n.cfg.MaxSize,
 		Compression:  n.cfg.Compression,
 		Overflow:     netpoll.Close(schema.CloseSlow),

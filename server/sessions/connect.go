@@ -195,8 +195,10 @@ func (c *connecting) joined(channel string, r *protocol.SubscribeResult) {
 		return
 	}
 	s := c.session
-	delete(s.lane().connecting, s)
+	ln := s.lane()
+	delete(ln.connecting, s)
 	s.welcome(c.id, c.subs)
+	ln.waits.half.change(s, 0)
 	for sub := s.subs; sub != nil; sub = sub.next {
 		if _, live := sub.Resume(); !live {
 			s.close(schema.CloseInsufficientState) // it recovers when it comes back
@@ -210,10 +212,13 @@ func (c *connecting) joined(channel string, r *protocol.SubscribeResult) {
 	}
 	if len(c.behind) > 0 {
 		behind, conn := c.behind, s.conn
-		s.lane().loop.Post(func() { // not from within what may be a frame's handling
+		ln.replaying[s] = true
+		ln.loop.Post(func() { // not from within what may be a frame's handling
+			delete(ln.replaying, s)
 			for _, frame := range behind {
 				s.Message(conn, s.codec().Binary(), frame)
 			}
+			ln.waits.half.change(s, 0)
 		})
 	}
 }

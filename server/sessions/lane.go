@@ -32,6 +32,7 @@ type lane struct {
 	catching   map[*subscription]*catchUp
 	grants     map[*subscription]*grant
 	connecting map[*session]*connecting
+	replaying  map[*session]bool // what came behind their connect is about to be handled
 
 	draining   bool      // closing sessions for good
 	dispersing bool      // closing sessions until gather
@@ -47,6 +48,7 @@ func newLane(s *Sessions, l *netpoll.Loop, shard *fanout.Shard) *lane {
 		catching:   make(map[*subscription]*catchUp),
 		grants:     make(map[*subscription]*grant),
 		connecting: make(map[*session]*connecting),
+		replaying:  make(map[*session]bool),
 	}
 }
 
@@ -55,6 +57,7 @@ func (ln *lane) turn() bool {
 	ln.waits.expire(ln.loop.Now(), func(w wait) {
 		ln.fail(w.session, w.id, schema.ErrInternal.Because("no answer in time; it may still take effect"))
 	})
+	ln.finishHalfClosed()
 	switch now := ln.loop.Now(); {
 	case now.Before(ln.drainAt):
 	case ln.draining:

@@ -233,6 +233,7 @@ func (s *session) Closed(_ *netpoll.Conn, code uint16) {
 		s.leave(s.subs)
 	}
 	delete(s.lane().connecting, s)
+	s.lane().waits.half.forget(s)
 	s.lane().all.cfg.Addresses.Leave(s.place)
 	if s.who != nil {
 		s.lane().all.cfg.Users.Leave(s.who.user)

@@ -19,10 +19,12 @@ type ticket uint64
 type waits struct {
 	list  []wait
 	first ticket // of list[0]
+	half  halfClosed
 }
 
 func (w *waits) add(x wait) ticket {
 	w.list = append(w.list, x)
+	w.half.change(x.session, 1)
 	return w.first + ticket(len(w.list)-1)
 }
 
@@ -39,6 +41,7 @@ func (w *waits) take(t ticket) (wait, bool) {
 		return wait{}, false
 	}
 	x.answered = true
+	w.half.change(x.session, -1)
 	return *x, true
 }
 
@@ -52,6 +55,7 @@ func (w *waits) expire(now time.Time, late func(wait)) {
 				break
 			}
 			late(*x)
+			w.half.change(x.session, -1)
 		}
 		x.session = nil
 		n++
