@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -34,34 +35,60 @@ func TestShippedFiles(t *testing.T) {
 		}
 	}
 	for _, listen := range []string{"listen.conf", "tls.conf"} {
+		text := read(t, "deploy/nginx/hubbub/"+listen)
 		t.Run(listen, func(t *testing.T) {
-			if _, err := os.Stat("/run/nginx.pid"); os.IsNotExist(err) {
-				t.Cleanup(func() { _ = os.Remove("/run/nginx.pid") }) // made by the check
+			if !hasIPv6() {
+				t.Skip("this host has no IPv6")
 			}
-			dir := t.TempDir()
-			site := filepath.Join(dir, "hubbub")
-			if err := os.CopyFS(site, os.DirFS(filepath.Join(root, "deploy", "nginx", "hubbub"))); err != nil {
-				t.Fatal(err)
-			}
-			write := func(name, text string) {
-				t.Helper()
-				if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
-					t.Fatal(err)
-				}
-				if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
-					t.Fatal(err)
-				}
-			}
-			write(filepath.Join(dir, "nginx.conf"), read(t, "nginx.conf"))
-			write(filepath.Join(site, "listen.conf"), read(t, "deploy/nginx/hubbub/"+listen))
-			certificate, key := selfSigned(t)
-			write(filepath.Join(site, "tls", "fullchain.pem"), certificate)
-			write(filepath.Join(site, "tls", "privkey.pem"), key)
-			out, err := exec.Command(nginx, "-t", "-c", filepath.Join(dir, "nginx.conf")).CombinedOutput()
-			if err != nil || bytes.Contains(out, []byte("[emerg]")) || bytes.Contains(out, []byte("[warn]")) {
-				t.Errorf("%v: %s", err, out)
-			}
+			checkShipped(t, nginx, text)
 		})
+		// As the files say what to do on a host without IPv6.
+		t.Run(listen+" without IPv6", func(t *testing.T) {
+			without := regexp.MustCompile(`(?m)^listen \[::\].*\n`).ReplaceAllString(text, "")
+			if without == text {
+				t.Error("no line is for IPv6")
+			}
+			checkShipped(t, nginx, without)
+		})
+	}
+}
+
+func hasIPv6() bool {
+	ln, err := net.Listen("tcp6", "[::]:0")
+	if err == nil {
+		_ = ln.Close()
+	}
+	return err == nil
+}
+
+// checkShipped has nginx check the shipped files with this listen.conf.
+func checkShipped(t *testing.T, nginx, listen string) {
+	t.Helper()
+	if _, err := os.Stat("/run/nginx.pid"); os.IsNotExist(err) {
+		t.Cleanup(func() { _ = os.Remove("/run/nginx.pid") }) // made by the check
+	}
+	dir := t.TempDir()
+	site := filepath.Join(dir, "hubbub")
+	if err := os.CopyFS(site, os.DirFS(filepath.Join(root, "deploy", "nginx", "hubbub"))); err != nil {
+		t.Fatal(err)
+	}
+	write := func(name, text string) {
+		t.Helper()
+		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(filepath.Join(dir, "nginx.conf"), read(t, "nginx.conf"))
+	write(filepath.Join(site, "listen.conf"), listen)
+	certificate, key := selfSigned(t)
+	write(filepath.Join(site, "tls", "fullchain.pem"), certificate)
+	write(filepath.Join(site, "tls", "privkey.pem"), key)
+	out, err := exec.Command(nginx, "-t", "-c", filepath.Join(dir, "nginx.conf")).CombinedOutput()
+	if err != nil || bytes.Contains(out, []byte("[emerg]")) || bytes.Contains(out, []byte("[warn]")) {
+		t.Errorf("%v: %s", err, out)
 	}
 }
 
