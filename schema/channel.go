@@ -21,7 +21,7 @@ func CheckChannel(name string) error {
 	case len(name) > MaxChannelLen:
 		return ErrBadRequest.Because("channel name is longer than 255 bytes")
 	case !utf8.ValidString(name):
-		return ErrBadRequest.Because("channel name is not UTF-8")
+		return ErrBadRequest.Because("channel name is not Unicode")
 	case strings.ContainsFunc(name, unicode.IsControl):
 		return ErrBadRequest.Because("channel name has a control character")
 	case strings.TrimSpace(name) != name:

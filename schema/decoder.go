@@ -8,10 +8,15 @@ import (
 
 	"github.com/centrifugal/protocol"
 	"github.com/centrifugal/protocol/cfjson"
+	"github.com/centrifugal/protocol/cfprotobuf"
 )
 
 // ErrMalformed is returned for a frame that does not hold commands.
 var ErrMalformed = errors.New("malformed command")
+
+// ErrNotUnicode is returned for a command with a name that is not Unicode: half
+// a surrogate pair behind \u in JSON, bytes that are not UTF-8 in Protobuf.
+var ErrNotUnicode = ErrBadRequest.Because("a name is not Unicode: half a surrogate pair, or bytes that are not UTF-8")
 
 // Decoder takes the commands out of a client's frames. It reuses one Command
 // and one PublishRequest, so decoding a publish allocates only its channel
@@ -33,7 +38,8 @@ func (d *Decoder) Rest() []byte { return d.rest }
 
 // Next returns the frame's next command, io.EOF behind the last one, or
 // ErrMalformed. The command and everything in it but strings are valid until
-// the next call.
+// the next call. With ErrNotUnicode only the command's id is meant; the frame
+// goes on behind it.
 func (d *Decoder) Next() (*protocol.Command, error) {
 	msg, err := d.split()
 	if err != nil {
@@ -46,14 +52,32 @@ func (d *Decoder) Next() (*protocol.Command, error) {
 		d.cmd.Publish = &d.pub
 	}
 	if d.codec == JSON {
-		err = cfjson.Unmarshal(msg, &d.cmd, 0)
-	} else {
-		err = d.cmd.UnmarshalCF(msg)
+		if err = cfjson.Unmarshal(msg, &d.cmd, 0); err == nil && !unicodeNames(msg) {
+			return &d.cmd, ErrNotUnicode
+		}
+	} else if err = d.cmd.UnmarshalCF(msg); errors.Is(err, cfprotobuf.ErrInvalidUTF8) {
+		return &d.cmd, ErrNotUnicode
 	}
 	if err != nil {
 		return nil, ErrMalformed
 	}
 	return &d.cmd, nil
+}
+
+// unicodeNames reports whether everything in a JSON command but its data is
+// Unicode. The decoder has put U+FFFD in the place of what is not, which is
+// another channel.
+func unicodeNames(msg []byte) bool {
+	if !HalfPair(msg) {
+		return true // nearly always, without a backslash to look at
+	}
+	err := EachField(msg, func(_, fields []byte) error {
+		if fields[0] != '{' {
+			return nil // an id, or what nobody knows
+		}
+		return namesIn(fields, "data")
+	})
+	return err == nil
 }
 
 // split cuts the next message off the frame.
@@ -117,18 +141,4 @@ func clearCommand(c *protocol.Command) {
 	c.Connect, c.Subscribe, c.Unsubscribe, c.Publish = nil, nil, nil, nil
 	c.Presence, c.PresenceStats, c.History, c.Ping = nil, nil, nil, nil
 	c.Send, c.Rpc, c.Refresh, c.SubRefresh = nil, nil, nil, nil
-}
-
-// CheckData reports whether data is one JSON value, and returns it without
-// the raw newlines that would split it on the wire. The result is data itself
-// where there are none.
-func CheckData(data []byte) ([]byte, error) {
-	if len(data) == 0 || !cfjson.Valid(data) {
-		return nil, ErrBadRequest.Because("data is not a JSON value")
-	}
-	if bytes.IndexByte(data, '\n') < 0 {
-		return data, nil
-	}
-	// In valid JSON a raw newline is white space between tokens.
-	return bytes.ReplaceAll(data, []byte{'\n'}, nil), nil
 }

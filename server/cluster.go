@@ -109,7 +109,7 @@ func (n *Node) newCluster(ctx context.Context) (_ *cluster, err error) {
 	if err != nil {
 		return nil, err
 	}
-	c.relay = redis.New(redis.Config{Client: c.client, Log: c.log, Store: c.store, Logger: n.log, RoomRate: n.cfg.RoomRate})
+	c.relay = redis.New(redis.Config{Client: c.client, Log: c.log, Store: readable{c.store}, Logger: n.log, RoomRate: n.cfg.RoomRate})
 	c.History = redis.NewHistory(c.relay)
 	c.counts.Cluster = c.figures
 	c.counts.States = append(c.counts.States, c.relay.Contact())

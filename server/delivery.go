@@ -84,10 +84,11 @@ func (n *Node) committed(records int, took time.Duration) { n.metrics.Committed(
 // makes messages durable.
 type alone struct {
 	*sink.Store
-	rooms  *fanout.Stored
-	direct *sink.Direct
-	local  *fanout.Local
-	log    *zap.Logger
+	history readable // of the store
+	rooms   *fanout.Stored
+	direct  *sink.Direct
+	local   *fanout.Local
+	log     *zap.Logger
 }
 
 // maxCommit is how old the oldest message that is not stored may be before new
@@ -96,7 +97,8 @@ const maxCommit = 2 * time.Second
 
 // newAlone makes a delivery on a store, which it closes.
 func newAlone(store *sink.Store, reads fanout.Reads, log *zap.Logger, committed func(records int, took time.Duration)) *alone {
-	a := &alone{Store: store, rooms: fanout.NewStored(store, reads, store.Epoch()), log: log}
+	a := &alone{Store: store, history: readable{store}, log: log}
+	a.rooms = fanout.NewStored(a.history, reads, store.Epoch())
 	// The relay and the writer need each other: the writer calls back through
 	// here, and nothing is submitted before Attach.
 	a.direct = sink.NewDirect(store, sink.DirectConfig{
@@ -111,6 +113,14 @@ func newAlone(store *sink.Store, reads fanout.Reads, log *zap.Logger, committed 
 func (a *alone) Source() fanout.Source           { return a.rooms }
 func (a *alone) Attach(hub *fanout.Hub)          { a.local = fanout.NewLocal(hub, a.rooms, a.direct) }
 func (a *alone) Ready(ctx context.Context) error { return a.direct.Ready(ctx) }
+
+func (a *alone) After(ctx context.Context, room string, after, upTo uint64, limit, maxBytes int) ([]*schema.Message, error) {
+	return a.history.After(ctx, room, after, upTo, limit, maxBytes)
+}
+
+func (a *alone) Before(ctx context.Context, room string, before uint64, limit, maxBytes int) ([]*schema.Message, error) {
+	return a.history.Before(ctx, room, before, limit, maxBytes)
+}
 
 func (a *alone) Publish(m *schema.Message, done func(error)) error { return a.local.Publish(m, done) }
 

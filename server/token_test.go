@@ -15,6 +15,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/hubbub-chat/hubbub/schema"
 	"github.com/hubbub-chat/hubbub/server/auth"
 )
 
@@ -110,6 +111,7 @@ func TestTokenRefuses(t *testing.T) {
 		{[]string{"--user", "alice", "--token-key", testSecret, "--ttl", "-1s"}, "--ttl"},
 		{[]string{"--user", "alice", "--token-key", testSecret, "--ttl", "soon"}, "--ttl"},
 		{[]string{"--user", "alice", "--token-key", testSecret, "--info", "{"}, "--info is not JSON"},
+		{[]string{"--user", "alice", "--token-key", testSecret, "--info", levels(schema.MaxLevels + 1)}, "claim info: data has more than 64 levels"},
 		{[]string{"--user", "alice", "--token-key", testSecret, "--caps", "x"}, "--caps is not JSON"},
 		{[]string{"--user", "alice", "--token-key", testSecret, "--caps", "{}"}, "claim caps"},
 		{[]string{"--user", "alice", "--token-key", testSecret, "--channels", " "}, "claim channels"},

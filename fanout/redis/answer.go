@@ -24,6 +24,8 @@ type answer struct {
 	// elsewhere: another server is the primary now. The connection will not
 	// notice by itself, see Client.redial.
 	elsewhere bool
+	// right: this user lacks one.
+	right bool
 	// nobody: no node can be served at the moment, so none misses what another
 	// gets done.
 	nobody bool
@@ -47,8 +49,10 @@ var answers = []answer{
 	{code: "NOAUTH", refused: true, before: true},
 	{code: "WRONGPASS", refused: true, before: true},
 	{code: "DENIED", refused: true, before: true}, // protected mode
-	{code: "ERR max number of clients", refused: true, before: true},
-	{code: "NOPERM", refused: true}, // a script may have written before it meets this
+	{code: "max number of clients", refused: true, before: true},
+	// A script may have written before it meets these.
+	{code: "NOPERM", refused: true, right: true},
+	{code: "The user executing the script can't", refused: true, right: true},
 
 	// A matter of this call.
 	{code: "TRYAGAIN", before: true, again: true},
@@ -67,7 +71,7 @@ func answerOf(err error) (a answer, ok bool) {
 	if !errors.As(err, &reply) || reply.IsNil() {
 		return a, false
 	}
-	text := reply.Error()
+	text := strings.TrimPrefix(reply.Error(), "ERR ") // rueidis does so, too
 	for _, a := range answers {
 		if strings.HasPrefix(text, a.code) {
 			return a, true

@@ -143,7 +143,7 @@ func (c *Client) check(ctx context.Context) error {
 	}
 	for _, node := range c.rueidis.Nodes() {
 		info, err := node.Do(ctx, node.B().Info().Section("server", "memory").Build()).ToString()
-		if a, _ := answerOf(err); a.code == "NOPERM" {
+		if a, _ := answerOf(err); a.right {
 			c.notes = append(c.notes, "the Redis user may not read INFO: version and eviction policy were not checked")
 			info, err = "", nil
 		}

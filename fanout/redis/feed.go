@@ -27,6 +27,7 @@ type feed struct {
 	ops   []op               // what is to be said to Redis, in order
 	up    bool               // connected and subscribed to all that was asked for before
 	tried bool               // to connect, at least once
+	lost  bool               // there is a line that says so
 
 	wake chan struct{} // of size 1: there are ops
 }
@@ -126,9 +127,14 @@ func (f *feed) connect(ctx context.Context) error {
 		was := f.up
 		f.up, f.tried = f.up || len(f.ops) == 0, true
 		back := f.up && !was
+		lost := f.lost
+		f.lost = f.lost && !back
 		f.mu.Unlock()
 		if back {
 			f.relay.presence.look()
+		}
+		if back && lost {
+			f.relay.log.Info("the feed from Redis is back", zap.String("primary", f.addr))
 		}
 		select {
 		case <-ctx.Done():
@@ -211,14 +217,15 @@ func (f *feed) later(l *link) {
 // down notes that the connection is lost.
 func (f *feed) down(err error) {
 	f.mu.Lock()
-	was := f.up
-	f.up, f.tried = false, true
+	said := f.lost
+	f.up, f.tried, f.lost = false, true, true
 	var rooms []*link
 	for l := range f.rooms {
 		rooms = append(rooms, l)
 	}
 	f.mu.Unlock()
-	if was {
+	f.relay.heartbeat.note(err)
+	if !said {
 		f.relay.log.Warn("lost the feed from Redis", zap.String("primary", f.addr), zap.Error(err))
 	}
 	for _, l := range rooms {

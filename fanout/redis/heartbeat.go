@@ -83,7 +83,7 @@ func (h *heartbeat) note(err error) {
 	if answered && !a.refused && !a.elsewhere || errors.Is(err, context.Canceled) || errors.Is(err, rueidis.ErrClosing) {
 		return
 	}
-	if a.code == "NOPERM" {
+	if a.right {
 		h.right.Store(true)
 	}
 	h.look()

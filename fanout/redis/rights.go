@@ -20,7 +20,7 @@ func (c *Client) rights(ctx context.Context, node rueidis.Client) error {
 		relay = "0"
 	}
 	rules, err := node.Do(ctx, node.B().Eval().Script(rightsText).Numkeys(0).Arg(string(c.keys), relay).Build()).AsStrSlice()
-	if a, _ := answerOf(err); a.code == "NOPERM" {
+	if a, _ := answerOf(err); a.right {
 		rules, err = []string{"+eval", "+evalsha"}, nil
 	}
 	if err != nil {

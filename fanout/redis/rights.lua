@@ -15,8 +15,8 @@ if ARGV[2] == '1' then
     {'XADD', name, '*', 'f', 'v'}, {'XLEN', name}, {'XREVRANGE', name, '+', '-'}, {'XTRIM', name, 'MAXLEN', '1'},
     {'XREAD', 'STREAMS', name, '0'},
   }) do keyed[#keyed + 1] = call end
-  channels[2], channels[3] = {'SSUBSCRIBE', name}, {'SUNSUBSCRIBE', name}
-  others[1] = {'TIME'}
+  channels[2] = {'SSUBSCRIBE', name}
+  others = {{'SUNSUBSCRIBE', name}, {'TIME'}}
 end
 
 local rules = {}

@@ -96,6 +96,7 @@ func parseEntries(room string, entries []rueidis.XRangeEntry) ([]*schema.Message
 		if err != nil {
 			return nil, err
 		}
+		m.MakeReadable()
 		list[i] = m
 	}
 	return list, nil

@@ -178,7 +178,7 @@ func (w *world) nodeWith(log Log) *node {
 	}
 	cfg := w.cfg
 	cfg.Client, cfg.Log, cfg.Store = client, log, w
-	if !w.quiet {
+	if !w.quiet && cfg.Logger == nil {
 		cfg.Logger = zaptest.NewLogger(w.t, zaptest.Level(zap.WarnLevel))
 	}
 	n := &node{w: w, relay: New(cfg), loop: newTestLoop()}

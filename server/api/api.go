@@ -177,18 +177,18 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, name string) {
 	ctx, cancel := context.WithTimeout(r.Context(), a.cfg.Answer)
 	defer cancel()
 	if name == batchMethod {
-		var b batch
-		if e := decode(body, &b); e != nil {
+		b, e := readBatch(body)
+		if e != nil {
 			refuse(w, http.StatusBadRequest, e)
 			return
 		}
-		a.serveBatch(ctx, w, &b)
+		a.serveBatch(ctx, w, b)
 		return
 	}
-	req := methods[name]()
-	if e := decode(body, req); e != nil {
+	req, e := read(name, body)
+	if e != nil {
 		refuse(w, http.StatusBadRequest, e)
 		return
 	}
-	write(w, http.StatusOK, a.reply(req.run(ctx, a)()))
+	a.write(w, http.StatusOK, a.reply(req.run(ctx, a)()))
 }

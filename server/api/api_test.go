@@ -194,6 +194,8 @@ func FuzzDecode(f *testing.F) {
 		`{}`, `null`, `{"channel":"a","data":{"x":[1,null]},"idempotency_key":"k"}`, `{"channels":["a","b"],"data":1}`,
 		`{"user":"u","client":"c","disconnect":{"code":3000,"reason":"r"},"whitelist":null}`, `{"channel":"a","since":{"offset":1}}`,
 		`{"commands":[{"publish":{"channel":"a","data":1}},{"rpc":{"method":"x"}},{}]}`, `{"pattern":"a*"}`, "{\"a\":\"\xff\"}",
+		`{"channel":"\ud800","data":"\ud800"}`, `{"channels":["a","\ud800"],"data":1,"skip_history":true}`, `{"commands":[{"publish":{"channel":"a","data":` + strings.Repeat("[", 11_000) + strings.Repeat("]", 11_000) + `}}]}`,
+		`{"commands":null}`, `{"commands":[null,1,{"rpc":1},{"rpc":null},{"rpc":{},"info":{}}],"commands":[{"rpc":{"method":"x"}}]}`, `{"commands":{}}`,
 	} {
 		for i := range Methods() {
 			f.Add(uint8(i), []byte(body))
@@ -225,7 +227,7 @@ func local(method string, body []byte) bool {
 			return r.SkipHistory
 		case *broadcast:
 			return r.SkipHistory
-		case *rpc, nil:
+		case *rpc, refused:
 			return false
 		case *disconnect:
 			_ = r.check()
@@ -236,19 +238,19 @@ func local(method string, body []byte) bool {
 		return true
 	}
 	if method == batchMethod {
-		var b batch
-		if decode(body, &b) != nil {
+		b, err := readBatch(body)
+		if err != nil {
 			return true
 		}
-		for i := range b.Commands {
-			if needs(b.Commands[i].req) {
+		for i := range b.commands {
+			if needs(b.commands[i].req) {
 				return false
 			}
 		}
 		return true
 	}
-	r := methods[method]()
-	return decode(body, r) != nil || !needs(r)
+	r, err := read(method, body)
+	return err != nil || !needs(r)
 }
 
 // hubWith returns a hub that has a room of this epoch in memory.

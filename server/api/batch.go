@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
 
 	"github.com/hubbub-chat/hubbub/schema"
@@ -12,41 +11,74 @@ const batchMethod = "batch"
 
 // batch is many requests. They take effect in order, also where parallel is
 // asked for; neighbouring publishes wait for the store together.
-type batch struct {
-	Commands []command `json:"commands"`
-}
+type batch struct{ commands []command }
 
 // command is one of them: an object with the name of exactly one method. Other
 // names are ignored, and so is a method that is null.
 type command struct {
 	name string
-	req  request // nil when there is not exactly one
+	req  request
 }
 
-// UnmarshalJSON reads the command by the table of methods, so that there is
-// no second list for a method to be left out of.
-func (c *command) UnmarshalJSON(text []byte) error {
-	var fields map[string]json.RawMessage
-	if err := json.Unmarshal(text, &fields); err != nil {
-		return err
+// readBatch reads the body of a batch. The commands are taken apart before
+// they are decoded: what one of them brings is its own affair.
+func readBatch(body []byte) (*batch, *schema.Error) {
+	if err := checkObject(body); err != nil {
+		return nil, err
 	}
-	*c = command{}
-	for name, body := range fields {
-		empty := methods[name]
-		if empty == nil || string(body) == "null" {
-			continue
+	list := []byte("null")
+	_ = schema.EachField(body, func(name, value []byte) error {
+		if string(name) == "commands" {
+			list = value
 		}
-		if c.req != nil {
-			*c = command{}
-			return nil
-		}
-		c.name, c.req = name, empty()
-	}
-	if c.req == nil {
 		return nil
+	})
+	b := &batch{}
+	if string(list) == "null" {
+		return b, nil
 	}
-	return json.Unmarshal(fields[c.name], c.req)
+	var failed *schema.Error
+	err := schema.EachItem(list, func(item []byte) error {
+		c, err := readCommand(item)
+		if b.commands = append(b.commands, c); err != nil && failed == nil {
+			failed = err
+		}
+		return nil
+	})
+	if err != nil {
+		failed = schema.ErrBadRequest.Because("commands is not a list")
+	}
+	return b, failed
 }
+
+// readCommand reads a command by the table of methods, so that there is no
+// second list for a method to be left out of.
+func readCommand(text []byte) (command, *schema.Error) {
+	c, n := command{req: refused{errOneMethod}}, 0
+	var body []byte
+	err := schema.EachField(text, func(name, value []byte) error {
+		if methods[string(name)] != nil && string(value) != "null" {
+			n++
+			c.name, body = string(name), value
+		}
+		return nil
+	})
+	switch {
+	case string(text) == "null":
+	case text[0] != '{':
+		return c, schema.ErrBadRequest.Because("a command is not an object")
+	case err != nil || n != 1: // a name that is no Unicode is no method either
+	case body[0] != '{':
+		return c, schema.ErrBadRequest.Because(c.name + " is not an object")
+	default:
+		var malformed *schema.Error
+		c.req, malformed = readObject(c.name, body)
+		return c, malformed
+	}
+	return c, nil
+}
+
+var errOneMethod = schema.ErrBadRequest.Because("a command has exactly one method")
 
 // replies are the answers, each under its method's name, or "error".
 type replies struct {
@@ -57,14 +89,14 @@ type replies struct {
 // does not reach are not run, and say so.
 func (a *API) serveBatch(ctx context.Context, w http.ResponseWriter, b *batch) {
 	switch {
-	case len(b.Commands) == 0:
-		write(w, http.StatusOK, a.reply(nil, schema.ErrBadRequest.Because("commands is empty")))
+	case len(b.commands) == 0:
+		a.write(w, http.StatusOK, a.reply(nil, schema.ErrBadRequest.Because("commands is empty")))
 		return
-	case len(b.Commands) > maxMany:
-		write(w, http.StatusOK, a.reply(nil, schema.ErrLimitExceeded.Because("more than 1000 commands")))
+	case len(b.commands) > maxMany:
+		a.write(w, http.StatusOK, a.reply(nil, schema.ErrLimitExceeded.Because("more than 1000 commands")))
 		return
 	}
-	r := replies{make([]map[string]any, len(b.Commands))}
+	r := replies{make([]map[string]any, len(b.commands))}
 	var waiting []func()
 	settle := func() {
 		for _, f := range waiting {
@@ -72,11 +104,9 @@ func (a *API) serveBatch(ctx context.Context, w http.ResponseWriter, b *batch) {
 		}
 		waiting = waiting[:0]
 	}
-	for i := range b.Commands {
-		name, req := b.Commands[i].name, b.Commands[i].req
+	for i := range b.commands {
+		name, req := b.commands[i].name, b.commands[i].req
 		switch req.(type) {
-		case nil:
-			req = invalid{}
 		case *publish, *broadcast:
 		default:
 			settle() // what comes next may look at what was published
@@ -85,7 +115,7 @@ func (a *API) serveBatch(ctx context.Context, w http.ResponseWriter, b *batch) {
 		waiting = append(waiting, func() { r.Replies[i] = entry(name, a.reply(p())) })
 	}
 	settle()
-	write(w, http.StatusOK, r)
+	a.write(w, http.StatusOK, r)
 }
 
 func entry(name string, r reply) map[string]any {
@@ -101,11 +131,4 @@ func (a *API) runNext(ctx context.Context, req request) pending {
 		return done(nil, schema.ErrInternal.Because("the batch took too long; this command was not run"))
 	}
 	return req.run(ctx, a)
-}
-
-// invalid stands for a command that is none.
-type invalid struct{}
-
-func (invalid) run(context.Context, *API) pending {
-	return done(nil, schema.ErrBadRequest.Because("a command has exactly one method"))
 }

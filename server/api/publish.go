@@ -112,7 +112,7 @@ func (a *API) epoch(channel string) string {
 
 // broadcast sends a message to many channels.
 type broadcast struct {
-	Channels []string `json:"channels"`
+	Channels []channelName `json:"channels"`
 	publication
 }
 
@@ -134,7 +134,7 @@ func (b *broadcast) run(ctx context.Context, a *API) pending {
 	}
 	waiting := make([]pending, len(b.Channels))
 	for i, channel := range b.Channels {
-		waiting[i] = a.publish(ctx, channel, &b.publication, data)
+		waiting[i] = a.publish(ctx, string(channel), &b.publication, data)
 	}
 	return func() (any, error) {
 		r := responses{make([]reply, len(waiting))}

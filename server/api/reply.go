@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -47,18 +48,31 @@ func (a *API) reply(result any, err error) reply {
 	return reply{Error: &problem{e.Code, e.Message}}
 }
 
-// refuse answers a request that was not even looked at.
-func refuse(w http.ResponseWriter, status int, err *schema.Error) {
-	write(w, status, reply{Error: &problem{err.Code, err.Message}})
+// write answers. The answer is encoded before anything of it is sent: one that
+// cannot be is a fault of ours, and must not look like an empty success.
+func (a *API) write(w http.ResponseWriter, status int, v any) {
+	var body bytes.Buffer
+	e := json.NewEncoder(&body)
+	e.SetEscapeHTML(false) // messages' data is handed on as it is
+	if err := e.Encode(v); err != nil {
+		a.cfg.Log.Error("an answer of the server API cannot be encoded", zap.Error(err))
+		refuse(w, http.StatusInternalServerError, schema.ErrInternal)
+		return
+	}
+	send(w, status, body.Bytes())
 }
 
-func write(w http.ResponseWriter, status int, v any) {
+// refuse answers a request that was not even looked at.
+func refuse(w http.ResponseWriter, status int, err *schema.Error) {
+	body, _ := json.Marshal(reply{Error: &problem{err.Code, err.Message}}) // a number and a string
+	send(w, status, append(body, '\n'))
+}
+
+func send(w http.ResponseWriter, status int, body []byte) {
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
-	e := json.NewEncoder(w)
-	e.SetEscapeHTML(false) // messages' data is handed on as it is
-	_ = e.Encode(v)        // the client may be gone
+	_, _ = w.Write(body) // the client may be gone
 }

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"unicode/utf8"
 
+	"github.com/centrifugal/protocol/cfjson"
+
 	"github.com/hubbub-chat/hubbub/schema"
 	"github.com/hubbub-chat/hubbub/server/channels"
 )
@@ -57,28 +59,74 @@ func Methods() []string {
 	return names
 }
 
-// decode reads a body: one JSON object. Unknown fields are ignored.
-func decode(body []byte, into any) *schema.Error {
+// read makes a method's request of a body. The error is for a body that cannot
+// be understood, which refuses all it is part of; one that is understood and
+// must not be becomes a request that is answered with the reason.
+func read(method string, body []byte) (request, *schema.Error) {
+	if err := checkObject(body); err != nil {
+		return nil, err
+	}
+	return readObject(method, body)
+}
+
+// readObject is read for a JSON object.
+func readObject(method string, object []byte) (request, *schema.Error) {
+	// Lists of channels answer for each channel; see channelName.
+	if err := schema.CheckRequest(object, "data", "channels"); err != nil {
+		return refused{err}, nil
+	}
+	req := methods[method]()
+	if err := json.Unmarshal(object, req); err != nil {
+		if kind := (*json.UnmarshalTypeError)(nil); errors.As(err, &kind) {
+			return nil, schema.ErrBadRequest.Because(fmt.Sprintf("%s cannot be a %s", kind.Field, kind.Value))
+		}
+		return nil, errNotJSON
+	}
+	return req, nil
+}
+
+var errNotJSON = schema.ErrBadRequest.Because("the body is not JSON")
+
+// checkObject reports whether a body is one JSON object, of any depth.
+func checkObject(body []byte) *schema.Error {
 	// encoding/json would replace what is not UTF-8, and so name another
 	// channel than the caller.
 	if !utf8.Valid(body) {
 		return schema.ErrBadRequest.Because("the body is not UTF-8")
 	}
-	if body = bytes.TrimLeft(body, " \t\r\n"); len(body) == 0 || body[0] != '{' {
+	if start := bytes.TrimLeft(body, " \t\r\n"); len(start) == 0 || start[0] != '{' {
 		return schema.ErrBadRequest.Because("the body is not a JSON object")
 	}
-	if err := json.Unmarshal(body, into); err != nil {
-		if kind := (*json.UnmarshalTypeError)(nil); errors.As(err, &kind) {
-			return schema.ErrBadRequest.Because(fmt.Sprintf("%s cannot be a %s", kind.Field, kind.Value))
-		}
-		return schema.ErrBadRequest.Because("the body is not JSON")
+	if !cfjson.Valid(body) {
+		return errNotJSON
 	}
 	return nil
+}
+
+// refused stands for a request that is not run.
+type refused struct{ err error }
+
+func (r refused) run(context.Context, *API) pending { return done(nil, r.err) }
+
+// channelName is one of a list of channels. A name that is not Unicode stays
+// one that is not, so that it alone is refused and not the list.
+type channelName string
+
+// UnmarshalJSON reads a string.
+func (c *channelName) UnmarshalJSON(text []byte) error {
+	if schema.HalfPair(text) {
+		*c = "\xff"
+		return nil
+	}
+	return json.Unmarshal(text, (*string)(c))
 }
 
 // authorize checks a channel's name and asks the policy.
 func (a *API) authorize(action channels.Action, channel string) error {
 	if err := schema.CheckChannel(channel); err != nil {
+		return err
+	}
+	if err := channels.CheckOrder(channel); err != nil {
 		return err
 	}
 	return a.cfg.Policy.Authorize(channels.Caller{Server: true}, action, channel)

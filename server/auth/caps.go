@@ -110,7 +110,7 @@ func isSeparator(c byte) bool { return c == ':' || c == '/' }
 // parseCaps reads the claim.
 func parseCaps(value []byte) (*Caps, error) {
 	c := &Caps{}
-	err := eachItem(value, func(object []byte) error {
+	err := schema.EachItem(value, func(object []byte) error {
 		names, match, allow, err := parseGrant(object)
 		if err != nil {
 			return err
@@ -142,7 +142,7 @@ func parseCaps(value []byte) (*Caps, error) {
 // parseGrant reads one object of the claim.
 func parseGrant(object []byte) (names []string, match string, allow Action, err error) {
 	var seen seen
-	err = eachField(object, func(name, value []byte) (err error) {
+	err = schema.EachField(object, func(name, value []byte) (err error) {
 		switch string(name) {
 		case "channels":
 			if err = seen.once(1); err == nil {
@@ -150,7 +150,7 @@ func parseGrant(object []byte) (names []string, match string, allow Action, err 
 			}
 		case "match":
 			if err = seen.once(2); err == nil {
-				match, err = text(value)
+				match, err = schema.Unquote(value)
 			}
 		case "allow":
 			if err = seen.once(4); err == nil {
@@ -168,8 +168,8 @@ func parseGrant(object []byte) (names []string, match string, allow Action, err 
 // parseActions reads a list of names of actions. Those not known are left out.
 func parseActions(value []byte) (Action, error) {
 	var all Action
-	err := eachItem(value, func(item []byte) error {
-		name, err := text(item)
+	err := schema.EachItem(value, func(item []byte) error {
+		name, err := schema.Unquote(item)
 		switch name {
 		case "sub":
 			all |= Subscribe
@@ -188,8 +188,8 @@ func parseActions(value []byte) (Action, error) {
 // parseChannels reads a list of names of channels, each kept once.
 func parseChannels(value []byte, limit int) ([]string, error) {
 	var names []string
-	err := eachItem(value, func(item []byte) error {
-		name, err := text(item)
+	err := schema.EachItem(value, func(item []byte) error {
+		name, err := schema.Unquote(item)
 		if err != nil {
 			return err
 		}

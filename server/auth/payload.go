@@ -79,10 +79,10 @@ const (
 // found data to be JSON.
 func (p *payload) UnmarshalJSON(data []byte) error {
 	if !utf8.Valid(data) {
-		return errNotText
+		return errors.New("not UTF-8")
 	}
 	p.read = true
-	return eachField(data, p.field)
+	return schema.EachField(data, p.field)
 }
 
 func (p *payload) field(name, value []byte) error {
@@ -103,7 +103,7 @@ func (p *payload) field(name, value []byte) error {
 		}
 	case "iss":
 		if err = p.seen.once(seenIss); err == nil && !null {
-			p.issuer, err = text(value)
+			p.issuer, err = schema.Unquote(value)
 		}
 	case "aud":
 		if err = p.seen.once(seenAud); err == nil && !null {
@@ -127,7 +127,7 @@ func (p *payload) grant(name, value []byte, null bool) (err error) {
 	switch string(name) {
 	case "channel":
 		if err = p.seen.once(seenChannel); err == nil && !null {
-			if p.channel, err = text(value); err == nil {
+			if p.channel, err = schema.Unquote(value); err == nil {
 				err = schema.CheckChannel(p.channel)
 			}
 		}
@@ -179,7 +179,7 @@ func parseTime(value []byte) (int64, error) {
 }
 
 func parseUser(value []byte) (string, error) {
-	user, err := text(value)
+	user, err := schema.Unquote(value)
 	switch {
 	case err != nil:
 		return "", err
@@ -194,12 +194,12 @@ func parseUser(value []byte) (string, error) {
 // parseAudience reads one string or a list of them.
 func parseAudience(value []byte) ([]string, error) {
 	if value[0] == '"' {
-		one, err := text(value)
+		one, err := schema.Unquote(value)
 		return []string{one}, err
 	}
 	var all []string
-	err := eachItem(value, func(item []byte) error {
-		one, err := text(item)
+	err := schema.EachItem(value, func(item []byte) error {
+		one, err := schema.Unquote(item)
 		all = append(all, one)
 		return err
 	})
@@ -211,6 +211,9 @@ func parseAudience(value []byte) ([]string, error) {
 func parseInfo(value []byte) ([]byte, error) {
 	if len(value) > MaxInfo {
 		return nil, fmt.Errorf("longer than %d bytes", MaxInfo)
+	}
+	if _, err := schema.CheckData(value); err != nil {
+		return nil, err
 	}
 	if !bytes.ContainsAny(value, "\r\n") {
 		return append(make([]byte, 0, len(value)), value...), nil

@@ -10,6 +10,8 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 	"go.uber.org/zap"
+
+	"github.com/hubbub-chat/hubbub/schema"
 )
 
 // MaxToken is the longest token that is looked at, in bytes.
@@ -146,7 +148,7 @@ func checkHeader(token string) error {
 		return err
 	}
 	var seen seen
-	return eachField(data, func(name, _ []byte) error {
+	return schema.EachField(data, func(name, _ []byte) error {
 		switch string(name) {
 		case "crit":
 			return errors.New("its crit is not understood")

@@ -16,6 +16,8 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/hubbub-chat/hubbub/schema"
 )
 
 // strict is a verifier with everything configured: keys of all algorithms
@@ -156,6 +158,9 @@ func TestConnectRefuses(t *testing.T) {
 		{"NUL in sub", says(`{"sub":"a\u0000b","iss":"app","aud":"chat"}`), ErrInvalid},
 		{"C1 control in sub", says("{\"sub\":\"a\u0085b\",\"iss\":\"app\",\"aud\":\"chat\"}"), ErrInvalid},
 		{"sub is not UTF-8", says("{\"sub\":\"a\xffb\",\"iss\":\"app\",\"aud\":\"chat\"}"), ErrInvalid},
+		{"half a surrogate in a channel", claim(`"channels":["a\udc00"]`), ErrInvalid},
+		{"half a surrogate in a name of caps", claim(`"caps":[{"channels":["a\ud800"],"allow":["sub"]}]`), ErrInvalid},
+		{"info of too many levels", claim(`"info":` + strings.Repeat("[", schema.MaxLevels+1) + strings.Repeat("]", schema.MaxLevels+1)), ErrInvalid},
 		{"half a surrogate in sub", says(`{"sub":"a\ud800b","iss":"app","aud":"chat"}`), ErrInvalid},
 
 		// What it may do.
@@ -239,6 +244,7 @@ func TestConnectAccepts(t *testing.T) {
 		{"null claims", nil, nil, ``, `"info":null,"channels":null,"caps":null,"mod":null,"allow":null,`, Claims{}},
 		{"info", nil, nil, ``, `"info":{"name":"Alice \"A\" \u00e9", "n":[1,2]},`, Claims{Info: []byte(`{"name":"Alice \"A\" \u00e9", "n":[1,2]}`)}},
 		{"info with newlines", nil, nil, ``, "\"info\": [1,\r\n \"a\\nb\"]\n,", Claims{Info: []byte(`[1,"a\nb"]`)}},
+		{"U+FFFD in a name", nil, nil, ``, `"channels":["a\ufffd"],`, Claims{Channels: []string{"a\ufffd"}}},
 		{"info is a number", nil, nil, ``, `"info":-1.5e3,`, Claims{Info: []byte(`-1.5e3`)}},
 		{"channels", nil, nil, ``, `"channels":["news","$private","@alice,bob","news"],`, Claims{Channels: []string{"news", "$private", "@alice,bob"}}},
 		{"moderator", nil, nil, ``, `"mod":true,`, Claims{Moderator: true}},

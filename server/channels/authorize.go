@@ -13,6 +13,7 @@ type Caller struct {
 }
 
 // Authorize reports whether the caller may do that in the channel: nil, or
+// ErrBadRequest when it is the wrong name of a direct-message room,
 // ErrUnknownChannel when the namespace does not exist, ErrNotAvailable when the
 // namespace keeps no history or no presence, else ErrPermissionDenied. Whether a channel has
 // ever been used makes no difference to the answer.
@@ -27,7 +28,13 @@ func (n *Namespaces) Authorize(c Caller, a Action, channel string) error {
 	if a == Presence && o.Presence == Off {
 		return schema.ErrNotAvailable.Because("nobody notes who is in this channel")
 	}
-	if c.Server || n.rules.Load().unguarded {
+	if c.Server {
+		return nil
+	}
+	if err := CheckOrder(channel); err != nil {
+		return err
+	}
+	if n.rules.Load().unguarded {
 		return nil
 	}
 	if Direct(channel) {
@@ -49,7 +56,7 @@ func (n *Namespaces) Authorize(c Caller, a Action, channel string) error {
 // direct decides for a direct-message room. No capability opens it.
 func direct(c Caller, channel string) error {
 	a, b, ok := pair(channel)
-	if !ok {
+	if !ok || a == b {
 		return schema.ErrBadRequest.Because("a direct-message room is named @a,b with its two users in order")
 	}
 	if c.User == "" || c.User != a && c.User != b {

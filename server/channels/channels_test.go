@@ -54,6 +54,8 @@ func TestParse(t *testing.T) {
 		"history off":           `{"default": {"history": "off"}}`,
 		"recovery of nothing":   `{"namespaces": {"a": {"ephemeral": true, "recovery": true}}}`,
 		"two values":            `{} {}`,
+		"half a surrogate pair": `{"namespaces": {"a\ud800": {}}}`,
+		"not UTF-8":             "{\"namespaces\": {\"a\xff\": {}}}",
 		"not JSON":              `namespaces:`,
 	} {
 		if _, err := Parse([]byte(bad)); err == nil {
@@ -134,6 +136,20 @@ func TestAuthorize(t *testing.T) {
 					t.Errorf("may %q, want %q", got, row.want[i])
 				}
 			})
+		}
+	}
+}
+
+// The wrong one of the two names of a direct-message room is found, and what
+// is no such name is left to others.
+func TestCheckOrder(t *testing.T) {
+	for name, right := range map[string]string{
+		"@bob,alice": "@alice,bob", "@b,a": "@a,b", "@zo\u00eb,zoe": "@zoe,zo\u00eb", "@\U0001f600,\uffff": "@\uffff,\U0001f600",
+		"@alice,bob": "", "@a,a": "", "@b": "", "@b,": "", "@,a": "", "@c,b,a": "", "b,a": "", "$@b,a": "", "x:@b,a": "",
+	} {
+		err := CheckOrder(name)
+		if right == "" && err != nil || right != "" && (!errors.Is(err, schema.ErrBadRequest) || !strings.HasSuffix(err.Error(), " "+right)) {
+			t.Errorf("CheckOrder(%q) = %v, want %q named", name, err, right)
 		}
 	}
 }

@@ -59,6 +59,9 @@ func Parse(text []byte) (*Namespaces, error) {
 	if err != nil {
 		return nil, err
 	}
+	if schema.HalfPair(text) {
+		return nil, errors.New("half a surrogate pair is not Unicode") // it would become another name
+	}
 	fields, err := root.Fields()
 	if err != nil {
 		return nil, err
@@ -184,12 +187,24 @@ func private(channel string) bool {
 // Direct reports whether a channel is a direct-message room.
 func Direct(channel string) bool { return strings.HasPrefix(channel, "@") }
 
-// pair returns the two users of a direct-message room.
+// pair returns the two users of a direct-message room, as they stand there.
 func pair(channel string) (a, b string, ok bool) {
 	rest, ok := strings.CutPrefix(channel, "@")
 	if !ok {
 		return "", "", false
 	}
 	a, b, found := strings.Cut(rest, ",")
-	return a, b, found && a != "" && a < b && !strings.Contains(b, ",")
+	return a, b, found && a != "" && b != "" && !strings.Contains(b, ",")
+}
+
+// CheckOrder refuses the name of a direct-message room whose users stand the
+// wrong way round, and names the right one. It holds for every caller: what a
+// back end publishes to the wrong name would reach nobody. The name is not
+// quietly corrected, because clients find replies and pushes by the name that
+// they have used.
+func CheckOrder(channel string) error {
+	if a, b, ok := pair(channel); ok && a > b {
+		return schema.ErrBadRequest.Because("the direct-message room of these two is named @" + b + "," + a)
+	}
+	return nil
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/hubbub-chat/hubbub/schema"
 	"github.com/hubbub-chat/hubbub/server/auth"
+	"github.com/hubbub-chat/hubbub/server/channels"
 )
 
 // maxGuestName is how much of the name a guest gives itself is kept, in runes.
@@ -170,7 +171,7 @@ func (s *session) joinAll(id uint32, names []string, positions map[string]*proto
 	ln.connecting[s] = c
 	for _, name := range names {
 		rules, err := ln.all.cfg.Policy.Of(name)
-		if err != nil || schema.CheckChannel(name) != nil {
+		if err != nil || schema.CheckChannel(name) != nil || channels.CheckOrder(name) != nil {
 			c.joined(name, nil)
 			continue
 		}

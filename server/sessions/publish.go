@@ -2,7 +2,6 @@ package sessions
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"time"
 
@@ -113,12 +112,9 @@ func firstOf(err error) (offset uint64, duplicate bool) {
 // message makes a message of data that a client has sent and may send. The
 // memory of data stays the decoder's.
 func (s *session) message(channel string, data []byte) (*schema.Message, error) {
-	data, err := schema.CheckData(data)
+	data, err := schema.CheckClientData(data)
 	if err != nil {
 		return nil, err
-	}
-	if reservedType(data) {
-		return nil, schema.ErrBadRequest.Because("this type of message is sent by an RPC")
 	}
 	if !s.spend(publishUnits) {
 		return nil, schema.ErrTooManyRequests
@@ -139,25 +135,3 @@ func (s *session) spend(units int) bool {
 
 // publishUnits is what a publish costs beside its frame.
 const publishUnits = 4
-
-// reservedType reports whether data is an object whose type only the server
-// may write, because the chat RPCs check who may do what it says.
-func reservedType(data []byte) bool {
-	// Almost no message says type, or hides it behind an escape.
-	if !bytes.Contains(data, []byte(`type"`)) && !bytes.Contains(data, []byte(`\u`)) {
-		return false
-	}
-	var object map[string]json.RawMessage
-	if json.Unmarshal(data, &object) != nil {
-		return false // not an object
-	}
-	var name string
-	if json.Unmarshal(object["type"], &name) != nil {
-		return false
-	}
-	switch name {
-	case "edit", "delete", "react", "typing", "read":
-		return true
-	}
-	return false
-}

@@ -36,6 +36,9 @@ func (s *session) serve(id uint32, call *protocol.RPCRequest) error {
 	if empty == nil {
 		return schema.ErrNotAvailable.Because("no such rpc method")
 	}
+	if err := schema.CheckRequest(call.Data, "data", "text"); err != nil {
+		return err
+	}
 	req := empty()
 	if json.Unmarshal(call.Data, req) != nil {
 		return schema.ErrBadRequest.Because("the method's data is not an object with its fields")

@@ -105,14 +105,29 @@ func (s *session) Message(_ *netpoll.Conn, binary bool, payload []byte) {
 		if errors.Is(err, io.EOF) {
 			return
 		}
-		if err != nil {
+		if err != nil && !errors.Is(err, schema.ErrNotUnicode) {
 			s.close(schema.CloseBadRequest)
 			return
 		}
 		if n > 0 && !s.mayBe(n) {
 			return
 		}
-		s.handle(cmd)
+		if err != nil {
+			s.refuseCommand(cmd.Id, err)
+		} else {
+			s.handle(cmd)
+		}
+	}
+}
+
+// refuseCommand answers a command that cannot be run, whatever it is. Before
+// the connect it may be the connect, after which nothing more is answered.
+func (s *session) refuseCommand(id uint32, err error) {
+	if id != 0 {
+		s.lane().fail(s, id, err)
+	}
+	if id == 0 || !s.connected() {
+		s.close(schema.CloseBadRequest)
 	}
 }
 

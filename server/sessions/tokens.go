@@ -68,6 +68,9 @@ func (s *session) granted(req *protocol.SubscribeRequest) (*grant, *channels.Opt
 	if err := schema.CheckChannel(req.Channel); err != nil {
 		return nil, nil, err
 	}
+	if err := channels.CheckOrder(req.Channel); err != nil {
+		return nil, nil, err
+	}
 	rules, err := s.lane().all.cfg.Policy.Of(req.Channel)
 	if err != nil {
 		return nil, nil, err

@@ -1,15 +1,18 @@
-package auth
+package schema
 
 import (
-	"encoding/json"
+	"bytes"
 	"errors"
-	"strings"
+	"strconv"
+	"unicode/utf16"
 	"unicode/utf8"
+
+	"github.com/centrifugal/protocol/cfjson"
 )
 
 var errNotObject = errors.New("not a JSON object")
 
-// eachField calls f with every name and value of a JSON object, in order.
+// EachField calls f with every name and value of a JSON object, in order.
 // Nothing is allocated for names and values without escapes, and both die with
 // data. The text must have been found to be JSON before; what is not an object
 // is errNotObject.
@@ -17,7 +20,7 @@ var errNotObject = errors.New("not a JSON object")
 // Decoding into a struct was rejected: encoding/json takes {"SUB": …} for
 // {"sub": …} and the last of two equal names, so what a token says would
 // depend on who reads it.
-func eachField(data []byte, f func(name, value []byte) error) error {
+func EachField(data []byte, f func(name, value []byte) error) error {
 	i := skipSpace(data, 0)
 	if i == len(data) || data[i] != '{' {
 		return errNotObject
@@ -26,7 +29,7 @@ func eachField(data []byte, f func(name, value []byte) error) error {
 		end := skipValue(data, i)
 		name := data[i+1 : end-1]
 		if !plainString(name) {
-			s, err := text(data[i:end])
+			s, err := Unquote(data[i:end])
 			if err != nil {
 				return err
 			}
@@ -46,8 +49,8 @@ func eachField(data []byte, f func(name, value []byte) error) error {
 
 var errNotArray = errors.New("not a JSON array")
 
-// eachItem calls f with every value of a JSON array, under the same terms.
-func eachItem(data []byte, f func(value []byte) error) error {
+// EachItem calls f with every value of a JSON array, under the same terms.
+func EachItem(data []byte, f func(value []byte) error) error {
 	if len(data) == 0 || data[0] != '[' {
 		return errNotArray
 	}
@@ -113,18 +116,54 @@ func plainString(s []byte) bool {
 
 var errNotText = errors.New("not a string of valid Unicode")
 
-// text reads a JSON string. Where encoding/json puts U+FFFD in the place of
-// what is no Unicode, it is refused: two names must not become one.
-func text(value []byte) (string, error) {
+// Unquote reads a JSON string. What is no Unicode is refused, in bytes or as
+// half a surrogate pair behind \u: where decoders put U+FFFD in its place two
+// names would become one.
+func Unquote(value []byte) (string, error) {
 	if len(value) < 2 || value[0] != '"' {
 		return "", errNotText
 	}
 	if s := value[1 : len(value)-1]; plainString(s) {
 		return string(s), nil
 	}
-	var s string
-	if json.Unmarshal(value, &s) != nil || strings.ContainsRune(s, utf8.RuneError) {
+	s, err := cfjson.UnmarshalString(value) // refuses what is not UTF-8
+	if err != nil || HalfPair(value) {
 		return "", errNotText
 	}
 	return s, nil
+}
+
+// HalfPair reports whether valid JSON has half a surrogate pair behind \u, in
+// any name or string. It is asked of the text because no decoder tells.
+func HalfPair(text []byte) bool {
+	for {
+		i := bytes.IndexByte(text, '\\')
+		if i < 0 || i+2 > len(text) {
+			return false
+		}
+		r, ok := escaped(text[i:])
+		if !ok {
+			text = text[i+2:]
+			continue
+		}
+		if text = text[i+escapeLen:]; !utf16.IsSurrogate(r) {
+			continue
+		}
+		low, ok := escaped(text)
+		if !ok || utf16.DecodeRune(r, low) == utf8.RuneError {
+			return true
+		}
+		text = text[escapeLen:]
+	}
+}
+
+const escapeLen = len(`\u0000`)
+
+// escaped reads the \u0000 that text begins with, if it does.
+func escaped(text []byte) (r rune, ok bool) {
+	if len(text) < escapeLen || text[0] != '\\' || text[1] != 'u' {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(string(text[2:escapeLen]), 16, 16)
+	return rune(n), err == nil
 }

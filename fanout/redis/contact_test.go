@@ -1,0 +1,99 @@
+package redis
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hubbub-chat/hubbub/internal/backends"
+)
+
+// One primary of a cluster is full: its rooms are refused, all others go on,
+// and the node says which it is.
+func TestOneFullPrimary(t *testing.T) {
+	c := backends.RedisCluster(t, 3, 0)
+	w := newWorld(t, urlOf(c.Addrs()))
+	w.cfg.Patience = 0 // the default
+	logs := w.observe()
+	n := w.node()
+	rooms := make(map[string]string) // one on each primary
+	w.eventually("the slots are known", func() bool { return n.relay.Ready() == nil })
+	for i := 0; len(rooms) < 3; i++ {
+		room := fmt.Sprint("room", i)
+		rooms[n.relay.feeds.primaryOf(n.relay.keys.state(room))] = room
+	}
+	full := c.Primaries[1]
+	full.Do("CONFIG", "SET", "maxmemory", "100kb")
+	w.eventually("its rooms are refused", func() bool { return isRefused(n.publish(message(rooms[full.Addr], `"x"`))) })
+	w.eventually("it is known which", func() bool {
+		err := n.relay.Ready()
+		return err != nil && strings.Contains(err.Error(), "redis refuses writes: "+full.Addr+": OOM")
+	})
+	for addr, room := range rooms {
+		for range 10 {
+			if err := n.publish(message(room, `"x"`)); (addr == full.Addr) != isRefused(err) || addr != full.Addr && err != nil {
+				t.Errorf("%s on %s: %v", room, addr, err)
+			}
+		}
+	}
+	full.Do("CONFIG", "SET", "maxmemory", "0")
+	w.eventually("it goes on by itself", func() bool { return n.publish(message(rooms[full.Addr], `"x"`)) == nil })
+	w.eventually("and says so", func() bool { return logs.FilterMessage("back end answers again").Len() == 1 })
+	lines(t, logs, "back end refuses writes", 1, 1)
+}
+
+// Redis goes and returns, and so does another node: one line for each.
+func TestLinesOfChanges(t *testing.T) {
+	server := backends.OwnRedis(t, "--appendonly", "yes")
+	w := newWorld(t, "redis://"+server.Addr)
+	w.cfg.Lease, w.cfg.Patience = time.Second, 0
+	logs := w.observe()
+	a := w.node()
+	a.relay.Serve(quietSelf{})
+	a.listen("lobby")
+	w.eventually("it is there", func() bool { return a.relay.Ready() == nil && len(a.relay.Peers()) == 1 })
+
+	server.Kill9()
+	w.eventually("it is silent", func() bool { return a.relay.Ready() != nil && !a.relay.Connected() })
+	if err := a.publish(message("lobby", `"x"`)); !isRefused(err) {
+		t.Errorf("a publish: %v", err)
+	}
+	server.Start()
+	w.eventually("it is back", func() bool { return a.relay.Ready() == nil })
+	w.eventually("publishing works", func() bool { return a.publish(message("lobby", `"y"`)) == nil })
+	w.eventually("it is told", func() bool { return logs.FilterMessage("back end answers again").Len() > 0 })
+	lines(t, logs, "back end does not answer", 1, 1)
+	lines(t, logs, "back end answers again", 1, 1)
+	lines(t, logs, "lost the feed from Redis", 1, 1)
+	lines(t, logs, "the feed from Redis is back", 1, 1)
+
+	// A node that has told of itself once, and one that stops.
+	if _, err := a.relay.nodes(t.Context(), "0000000000000000", []byte(`{"name":"short-lived"}`)); err != nil {
+		t.Fatal(err)
+	}
+	b := w.node()
+	b.relay.Serve(quietSelf{})
+	w.eventually("both are known", func() bool {
+		return len(a.relay.Peers()) >= 2 && logs.FilterMessage("another node is there").Len() >= 2
+	})
+	b.close()
+	w.eventually("one has stopped", func() bool { return logs.FilterMessage("another node has stopped").Len() == 1 })
+	w.eventually("one has died", func() bool { return logs.FilterMessage("another node is silent and counts as dead").Len() > 0 })
+	time.Sleep(2 * w.cfg.Lease)                                       // whether there is another line
+	lines(t, logs, "another node is silent and counts as dead", 1, 2) // one by each that lived to see it
+}
+
+// A command that a script uses and rights.lua does not ask for would be missing
+// when a message needs it.
+func TestRightsAreComplete(t *testing.T) {
+	command := regexp.MustCompile(`redis\.p?call\('([A-Z]+)'`)
+	for _, s := range []string{mintText, syncText, confirmText, renewText, nodesText, attendText, attendedText, absentText} {
+		for _, found := range command.FindAllStringSubmatch(s, -1) {
+			if !strings.Contains(rightsText, "{'"+found[1]+"'") {
+				t.Errorf("rights.lua does not ask for %s", found[1])
+			}
+		}
+	}
+}
