@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/hubbub-chat/hubbub/internal/backends"
+	"github.com/hubbub-chat/hubbub/internal/contact"
 )
 
 // One primary of a cluster is full: its rooms are refused, all others go on,
@@ -56,7 +57,7 @@ func TestLinesOfChanges(t *testing.T) {
 	w.eventually("it is there", func() bool { return a.relay.Ready() == nil && len(a.relay.Peers()) == 1 })
 
 	server.Kill9()
-	w.eventually("it is silent", func() bool { return a.relay.Ready() != nil && !a.relay.Connected() })
+	w.eventually("it is silent", func() bool { return a.relay.Contact().State() == contact.Silent && !a.relay.Connected() })
 	if err := a.publish(message("lobby", `"x"`)); !isRefused(err) {
 		t.Errorf("a publish: %v", err)
 	}

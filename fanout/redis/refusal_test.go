@@ -107,10 +107,14 @@ func TestRefusesWrites(t *testing.T) {
 				if err := b.publish(message("lobby", `"refused"`)); !isRefused(err) {
 					t.Fatalf("a publish: %v", err)
 				}
+				time.Sleep(10 * time.Millisecond)
 			}
 			b.listen("new room")
 			if list, err := NewHistory(b.relay).Before(context.Background(), "lobby", 0, 10, 1<<20); err != nil || len(list) != 1 {
 				t.Errorf("history: %d, %v", len(list), err)
+			}
+			if err := a.relay.Order(context.Background(), []byte("order")); !errors.As(err, new(Refused)) {
+				t.Errorf("an order: %v", err)
 			}
 			for _, n := range []*node{a, b} {
 				if s := n.relay.Stats(); s.Isolated || s.Peers != 2 || s.Resets > 0 {
@@ -133,6 +137,7 @@ func TestRefusesWrites(t *testing.T) {
 				if !two() {
 					t.Fatal("whoever writes first again buries the other")
 				}
+				time.Sleep(10 * time.Millisecond)
 			}
 			w.eventually("it is told", func() bool { return logs.FilterMessage("back end answers again").Len() == 2 })
 			lines(t, logs, "back end refuses writes", 2, 2)
