@@ -55,7 +55,7 @@ func (n *Node) newDelivery() (delivery, error) {
 		}
 		return newAlone(store.Store, n.reads, n.log, n.committed), nil
 	}
-	store, err := sink.OpenSQLite(n.cfg.Data, n.cfg.Sync)
+	store, err := sink.OpenSQLite(n.cfg.Data, n.cfg.Sync, n.log)
 	if err != nil {
 		return nil, err
 	}

@@ -89,7 +89,7 @@ func (l *ledger) count(room string) (n int) {
 // checkDir compares the ledger with the store in dir, which nobody has open.
 func (l *ledger) checkDir(t testing.TB, dir string) {
 	t.Helper()
-	store, err := sink.OpenSQLite(dir, sink.SyncNormal)
+	store, err := sink.OpenSQLite(dir, sink.SyncNormal, nil)
 	if err != nil {
 		t.Errorf("open the store again: %v", err)
 		return

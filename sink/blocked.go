@@ -47,21 +47,31 @@ func (s *Store) Blocked(ctx context.Context) (map[string]int64, error) {
 }
 
 // change runs a statement that changes something small, between two batches.
-func (s *Store) change(ctx context.Context, text string, args ...any) (err error) {
+func (s *Store) change(ctx context.Context, text string, args ...any) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		return ErrClosed
 	}
+	err := s.dialect.classify(s.exec(ctx, text, args...))
+	s.health.wrote(err)
+	return err
+}
+
+// exec runs a statement that writes. The caller holds mu.
+func (s *Store) exec(ctx context.Context, text string, args ...any) (err error) {
+	s.tried.Store(time.Now().UnixNano())
 	if !s.dialect.prepared {
 		_, err = s.writes.ExecContext(ctx, text, args...)
-		return s.dialect.classify(err)
+		return err
 	}
 	if s.writer == nil {
 		if s.writer, err = newWriter(ctx, s.writes, s.dialect); err != nil {
-			return s.dialect.classify(err)
+			return err
 		}
 	}
-	_, err = s.writer.conn.ExecContext(ctx, text, args...) // the only connection that writes
-	return s.dialect.classify(err)
+	if _, err = s.writer.conn.ExecContext(ctx, text, args...); err == nil { // the only connection that writes
+		err = s.files.check()
+	}
+	return err
 }

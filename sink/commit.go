@@ -88,6 +88,7 @@ func (m *MySQL) Commit(ctx context.Context, c *Commit) (holes []Repair, err erro
 	if m.closed {
 		return nil, fmt.Errorf("commit: %w", ErrClosed)
 	}
+	m.tried.Store(time.Now().UnixNano())
 	defer m.commits.drop()
 	if err := m.commits.take(c.Messages); err != nil {
 		return nil, err
@@ -104,10 +105,13 @@ func (m *MySQL) Commit(ctx context.Context, c *Commit) (holes []Repair, err erro
 		err = m.commits.transaction(ctx, func(_, bg context.Context) error { return m.commits.move(bg, c.Moves) })
 	}
 	if errors.Is(err, ErrFenced) {
+		m.health.contact.Heard()
 		return nil, err
 	}
+	err = classifyMySQL(err)
+	m.health.wrote(err)
 	if err != nil {
-		return nil, fmt.Errorf("commit %d messages: %w", len(c.Messages), classifyMySQL(err))
+		return nil, fmt.Errorf("commit %d messages: %w", len(c.Messages), err)
 	}
 	return holes, nil
 }

@@ -35,6 +35,8 @@ type dialect struct {
 	setEpoch string // value; changes nothing once there is one
 	getEpoch string // -> value
 
+	probe string // writes something that means nothing, to see whether writes are taken
+
 	block       string // user, until
 	unblock     string // user
 	dropBlocked string // now: those whose time is over

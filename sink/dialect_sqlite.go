@@ -37,6 +37,10 @@ var sqliteDialect = dialect{
 	setEpoch: `INSERT INTO meta (name, value) VALUES ('epoch', ?) ON CONFLICT (name) DO NOTHING`,
 	getEpoch: `SELECT value FROM meta WHERE name = 'epoch'`,
 
+	// 64 KiB that are never the same: as much as a batch, and SQLite writes no
+	// page that does not change.
+	probe: `INSERT INTO meta (name, value) VALUES ('probe', hex(randomblob(32768))) ON CONFLICT (name) DO UPDATE SET value = excluded.value`,
+
 	block:       `INSERT INTO blocked (list, name, ends) VALUES ('users', ?, ?) ON CONFLICT (list, name) DO UPDATE SET ends = excluded.ends`,
 	unblock:     `DELETE FROM blocked WHERE list = 'users' AND name = ?`,
 	dropBlocked: `DELETE FROM blocked WHERE list = 'users' AND ends > 0 AND ends <= ?`,

@@ -50,7 +50,7 @@ func (n *minter) committed(_ []*schema.Message, err error) {
 // runKill is the child of TestKill9: it writes messages to 5 rooms until it is killed, and prints the room
 // and offset of each when it is acknowledged.
 func runKill(dir string) {
-	s, err := OpenSQLite(dir, SyncNormal)
+	s, err := OpenSQLite(dir, SyncNormal, nil)
 	if err != nil {
 		panic(err)
 	}
@@ -131,7 +131,7 @@ func killChild(t *testing.T, dir string, after time.Duration, acked map[string]m
 // acknowledged in it. What was stored and not acknowledged may be there too.
 func checkAcked(t *testing.T, dir string, acked map[string]map[uint64]string) {
 	t.Helper()
-	s, err := OpenSQLite(dir, SyncNormal)
+	s, err := OpenSQLite(dir, SyncNormal, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,11 +8,11 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/go-sql-driver/mysql"
+	"go.uber.org/zap"
 )
 
 // How MySQL is used where the DSN says nothing else.
@@ -39,6 +39,10 @@ const (
 	// Seconds to wait for a row: less than readTimeout, so that the answer is
 	// heard and not a connection lost.
 	lockWait = 5
+
+	// A probe changes one row of one table. For so long after somebody has
+	// tried to write more than that, it does not prove that this would succeed.
+	probeTrust = 15 * time.Second
 )
 
 // MySQLConfig says which database, and how many connections it gets.
@@ -52,12 +56,15 @@ type MySQLConfig struct {
 	RootCAs *x509.CertPool
 
 	// ReadConns is how many reads run at once, default 4. Two more
-	// connections write.
+	// connections write, and one sees whether the server answers.
 	ReadConns int
 
 	// Sharded says that rooms are in different shards, so that one transaction
 	// is not atomic across them. PlanetScale and Vitess are taken to be so.
 	Sharded bool
+
+	// Log hears of changes of the database's state; nil: none.
+	Log *zap.Logger
 }
 
 // Validate reports a DSN that cannot be meant, without its password.
@@ -83,6 +90,8 @@ type MySQL struct {
 	maxPacket int // bytes of one statement that the server takes
 	sharded   bool
 	commits   *committer
+	roles     roles // of the servers behind the address
+	probes    *sql.DB
 }
 
 // OpenMySQL connects to a database and checks its tables. An empty database
@@ -94,9 +103,13 @@ func OpenMySQL(ctx context.Context, cfg MySQLConfig) (*MySQL, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &MySQL{Store: &Store{dialect: &mysqlDialect}}
+	m := &MySQL{Store: &Store{dialect: &mysqlDialect, health: newHealth("mysql", cfg.Log)}}
+	m.health.moved = func() { m.roles.changes.Add(1) }
 	if err := m.open(ctx, dsn, cfg); err != nil {
 		m.closed = true
+		if m.probes != nil {
+			_ = m.closePool(m.probes) // it has no connection yet
+		}
 		return nil, errors.Join(fmt.Errorf("database %s at %s: %w", dsn.DBName, dsn.Addr, err), m.release())
 	}
 	return m, nil
@@ -104,19 +117,25 @@ func OpenMySQL(ctx context.Context, cfg MySQLConfig) (*MySQL, error) {
 
 // open does what may fail. Whatever it has opened by then, release closes.
 func (m *MySQL) open(ctx context.Context, dsn *mysql.Config, cfg MySQLConfig) error {
-	server, err := startMySQL(ctx, dsn)
+	server, err := askMySQL(ctx, dsn)
 	if err != nil {
+		return err
+	}
+	if err := server.checkTables(ctx, dsn); err != nil {
 		return err
 	}
 	m.maxPacket, m.sharded = server.maxPacket, server.vitess || cfg.Sharded
 	dsn.MaxAllowedPacket = m.maxPacket
-	if m.reads, err = openPool(dsn, cfg.ReadConns); err != nil {
+	if m.reads, err = openPool(dsn, cfg.ReadConns, &mysqlConnector{session: server.session(false), roles: &m.roles}); err != nil {
 		return err
 	}
-	if m.writes, err = openPool(server.forWriting(dsn), writeConns); err != nil {
+	if m.writes, err = openPool(dsn, writeConns, &mysqlConnector{session: server.session(true), roles: &m.roles}); err != nil {
 		return err
 	}
 	m.writes.SetConnMaxIdleTime(writeIdle)
+	if m.probes, err = openPool(dsn, 1, &mysqlConnector{session: server.session(true), roles: &m.roles}); err != nil {
+		return err
+	}
 	if m.epoch, err = m.mintEpoch(ctx); err != nil {
 		return err
 	}
@@ -125,7 +144,26 @@ func (m *MySQL) open(ctx context.Context, dsn *mysql.Config, cfg MySQLConfig) er
 	}
 	m.writer.maxSize = m.MaxSize()
 	m.commits = newCommitter(m.writer)
-	return m.prepare(ctx)
+	if err := m.prepare(ctx); err != nil {
+		return err
+	}
+	m.health.watch(m.lookAfter)
+	return nil
+}
+
+// lookAfter is what a MySQL does every second: it sees whether the server
+// takes writes, on a connection that nobody else can keep waiting.
+func (m *MySQL) lookAfter(ctx context.Context) {
+	each, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	_, err := m.probes.ExecContext(each, m.dialect.probe)
+	switch {
+	case ctx.Err() != nil:
+	case err == nil && m.quiet() < probeTrust && !isReadOnly(m.health.contact.Status().Err):
+		m.health.contact.Heard() // what was refused may have been more than this
+	default:
+		m.health.wrote(m.dialect.classify(err))
+	}
 }
 
 // parseDSN reads a DSN and settles what Hubbub relies on.
@@ -151,10 +189,13 @@ func parseDSN(cfg MySQLConfig) (*mysql.Config, error) {
 			*t.value = t.usual
 		}
 	}
+	// Of the session the rest is settled by sessionSettings.
 	dsn.InterpolateParams = true // one round trip a statement
 	dsn.MultiStatements = false
 	dsn.ClientFoundRows = false // an upsert that changes nothing counts no row
 	dsn.AllowAllFiles = false
+	dsn.RejectReadOnly = false      // it would hide why, and close one connection of all
+	dsn.ParseTime = false           // no time is read, and goose asks for none
 	dsn.Logger = &mysql.NopLogger{} // what it says comes as an error too
 	if err := dsn.Apply(mysql.Charset("utf8mb4", "")); err != nil {
 		return nil, err
@@ -172,72 +213,21 @@ func parseDSN(cfg MySQLConfig) (*mysql.Config, error) {
 	return dsn, nil
 }
 
-// mysqlServer is what a server says of itself.
-type mysqlServer struct {
-	maxPacket int  // bytes of a statement
-	strict    bool // it refuses what does not fit a column
-	vitess    bool // PlanetScale, or Vitess by itself
-}
-
-// startMySQL asks the server, and sees to the tables, on connections of its
-// own: those that write may not be silent for as long as a migration takes.
-func startMySQL(ctx context.Context, dsn *mysql.Config) (s mysqlServer, err error) {
-	db, err := openPool(dsn, migrateConns)
-	if err != nil {
-		return s, err
-	}
-	defer db.Close() // nothing is under way on it
-	var mode, version string
-	err = db.QueryRowContext(ctx, `SELECT @@max_allowed_packet, @@sql_mode, @@version`).Scan(&s.maxPacket, &mode, &version)
-	if err != nil {
-		return s, err
-	}
-	s.strict = strings.Contains(mode, "STRICT_ALL_TABLES") || strings.Contains(mode, "STRICT_TRANS_TABLES")
-	s.vitess = strings.Contains(version, "Vitess") || strings.Contains(version, "PlanetScale")
-	return s, checkMySQLTables(ctx, db)
-}
-
-// forWriting returns the DSN of the connections that write. What they set they
-// set at once, when they are opened. Vitess gives connections with settings of
-// their own less gladly and has limits of its own on transactions, so there
-// only what must be is set.
-func (s mysqlServer) forWriting(dsn *mysql.Config) *mysql.Config {
-	dsn = dsn.Clone()
-	if dsn.Params == nil {
-		dsn.Params = make(map[string]string)
-	}
-	if !s.strict {
-		// Otherwise MySQL shortens what does not fit, and says nothing.
-		dsn.Params["sql_mode"] = "'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'"
-	}
-	if !s.vitess {
-		dsn.Params["wait_timeout"] = strconv.Itoa(writeSilence)
-		dsn.Params["innodb_lock_wait_timeout"] = strconv.Itoa(lockWait)
-	}
-	return dsn
-}
-
-func openPool(dsn *mysql.Config, conns int) (*sql.DB, error) {
-	connector, err := mysql.NewConnector(dsn)
-	if err != nil {
-		return nil, err
-	}
-	if conns == 0 {
-		conns = readConns
-	}
-	db := sql.OpenDB(connector)
-	db.SetMaxOpenConns(conns)
-	db.SetMaxIdleConns(conns)
-	db.SetConnMaxLifetime(connLifetime)
-	return db, nil
-}
-
 // MaxSize is the largest Message.Size that the store takes.
 func (m *MySQL) MaxSize() int { return m.maxPacket - 64<<10 }
 
 // Sharded reports whether rows and positions may be in different shards. Then
 // positions follow the rows, and whoever reads one goes back some minutes.
 func (m *MySQL) Sharded() bool { return m.sharded }
+
+// Close implements io.Closer: see Store.Close.
+func (m *MySQL) Close() error {
+	m.health.close()
+	if m.probes != nil {
+		_ = m.closePool(m.probes) // nothing is under way on it
+	}
+	return m.Store.Close()
+}
 
 // Ping reports whether the database answers.
 func (m *MySQL) Ping(ctx context.Context) error {
@@ -263,17 +253,35 @@ var dataErrors = map[uint16]bool{
 	4025: true, // CHECK, MariaDB
 }
 
+// readOnly are what a server answers that is not the one that takes writes, or
+// not any more: another may be behind the same address by now.
+var readOnly = map[uint16]bool{
+	1290: true, // --read-only, --super-read-only
+	1792: true, // a transaction that only reads
+	1836: true, // read-only mode
+	1047: true, // Galera: not part of a cluster
+	3100: true, // Group Replication: not part of a group
+}
+
+// isReadOnly reports whether an error is one of these.
+func isReadOnly(err error) bool {
+	var e *mysql.MySQLError
+	return errors.As(err, &e) && readOnly[e.Number]
+}
+
 // classifyMySQL tells apart what can be tried again, what never will succeed,
 // and what nobody knows.
 func classifyMySQL(err error) error {
 	var e *mysql.MySQLError
 	switch {
-	case err == nil, errors.Is(err, ErrData):
+	case err == nil, errors.Is(err, ErrData), errors.Is(err, ErrBusy), errors.Is(err, ErrUnavailable):
 		return err
 	case errors.As(err, &e) && (e.Number == 1213 || e.Number == 1205): // deadlock, lock wait time-out
 		return fmt.Errorf("%w: %w", ErrBusy, err)
 	case errors.As(err, &e) && dataErrors[e.Number], errors.Is(err, mysql.ErrPktTooLarge):
 		return fmt.Errorf("%w: %w", ErrData, err)
+	case e != nil: // it was answered, so nothing was stored; to ask again is right all the same
+		return fmt.Errorf("%w: %w: %w", ErrUnavailable, ErrRefused, err)
 	}
 	return fmt.Errorf("%w: %w", ErrUnavailable, err)
 }

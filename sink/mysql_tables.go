@@ -21,6 +21,17 @@ const (
 	migrateConns = 3           // one has the lock
 )
 
+// checkTables does checkMySQLTables on connections of its own: those that write
+// may not be silent for as long as a migration takes.
+func (s mysqlServer) checkTables(ctx context.Context, dsn *mysql.Config) error {
+	db, err := openPool(dsn, migrateConns, &mysqlConnector{session: s.session(false)})
+	if err != nil {
+		return err
+	}
+	defer db.Close() // nothing is under way on it
+	return checkMySQLTables(ctx, db)
+}
+
 // checkMySQLTables looks whether the tables are what this program knows. It
 // creates them in an empty database: nothing can be harmed there, and a first
 // start needs no further step. Any number of processes may do this at once.
@@ -71,16 +82,21 @@ func MigrateMySQL(ctx context.Context, cfg MySQLConfig) (from, to int64, err err
 	if dsn.ReadTimeout == readTimeout {
 		dsn.ReadTimeout = 0
 	}
-	db, err := openPool(dsn, migrateConns)
+	wrap := func(err error) error { return fmt.Errorf("database %s at %s: %w", dsn.DBName, dsn.Addr, err) }
+	server, err := askMySQL(ctx, dsn)
 	if err != nil {
-		return 0, 0, err
+		return 0, 0, wrap(err)
+	}
+	db, err := openPool(dsn, migrateConns, &mysqlConnector{session: server.session(false)})
+	if err != nil {
+		return 0, 0, wrap(err)
 	}
 	err = lockMySQL(ctx, db, func(ctx context.Context) (err error) {
 		from, to, err = migrateMySQL(ctx, db)
 		return err
 	})
 	if err = errors.Join(err, db.Close()); err != nil {
-		return from, to, fmt.Errorf("database %s at %s: %w", dsn.DBName, dsn.Addr, err)
+		return from, to, wrap(err)
 	}
 	return from, to, nil
 }
@@ -133,8 +149,9 @@ func lockMySQL(ctx context.Context, db *sql.DB, f func(context.Context) error) (
 		return err
 	}
 	defer func() { err = errors.Join(err, conn.Close()) }()
-	// The name is the server's, not the database's, and has 64 characters.
-	const name = `CONCAT('hubbub migrate ', MD5(DATABASE()))`
+	// The name is the server's, not the database's, and has 64 characters at
+	// most: 63 here. MySQL 9 has no MD5() and no SHA1().
+	const name = `CONCAT('hubbub ', SHA2(DATABASE(), 224))`
 	deadline := time.Now().Add(migrateWait)
 	for {
 		// Asked for a second at a time: an answer must come within readTimeout.
@@ -150,7 +167,9 @@ func lockMySQL(ctx context.Context, db *sql.DB, f func(context.Context) error) (
 		}
 	}
 	defer func() {
-		_, e := conn.ExecContext(context.WithoutCancel(ctx), `DO RELEASE_LOCK(`+name+`)`)
+		// Not DO, which Vitess sends to any connection.
+		var released sql.NullInt64
+		e := conn.QueryRowContext(context.WithoutCancel(ctx), `SELECT RELEASE_LOCK(`+name+`)`).Scan(&released)
 		err = errors.Join(err, e)
 	}()
 	return f(ctx)

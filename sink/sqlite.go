@@ -68,10 +68,19 @@ func openSQLiteReaders(dir string) (*sql.DB, error) {
 	})
 }
 
-func openSQLite(dir, mode string, conns int, pragmas []string) (*sql.DB, error) {
+// sqlitePath is the database's file.
+func sqlitePath(dir string) (string, error) {
 	path, err := filepath.Abs(filepath.Join(dir, "hubbub.db"))
 	if err != nil {
-		return nil, fmt.Errorf("find the working directory: %w", err)
+		return "", fmt.Errorf("find the working directory: %w", err)
+	}
+	return path, nil
+}
+
+func openSQLite(dir, mode string, conns int, pragmas []string) (*sql.DB, error) {
+	path, err := sqlitePath(dir)
+	if err != nil {
+		return nil, err
 	}
 	// A URI, so that no character of the path can be taken for an option.
 	dsn := url.URL{Scheme: "file", Path: path, RawQuery: url.Values{
@@ -120,12 +129,17 @@ func checkpointSQLite(db *sql.DB) error {
 	return nil
 }
 
-// classifySQLite knows SQLite's code for being busy. Whatever else goes wrong
-// with a file on this machine is not going to heal by itself.
+// classifySQLite tells apart what is the file's or the disk's fault, and what
+// is the data's. Being busy is the former too, and may be over at once.
 func classifySQLite(err error) error {
 	var e *sqlite.Error
-	if errors.As(err, &e) && e.Code()&0xff == sqlite3.SQLITE_BUSY {
-		return fmt.Errorf("%w: %w", ErrBusy, err)
+	switch {
+	case !errors.As(err, &e), errors.Is(err, ErrRefused):
+		return err
+	case e.Code()&0xff == sqlite3.SQLITE_BUSY:
+		return fmt.Errorf("%w: %w: %w", ErrBusy, ErrRefused, err)
+	case sqliteStates[e.Code()&0xff]:
+		return fmt.Errorf("%w: %w", ErrRefused, err)
 	}
 	return err
 }

@@ -10,6 +10,9 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
 
 	"github.com/hubbub-chat/hubbub/schema"
 )
@@ -48,7 +51,10 @@ type Store struct {
 	// Immutable, on reads.
 	last, after, before, count query
 
+	health  *health       // immutable
+	files   *sqliteFiles  // of SQLite
 	queries atomic.Uint64 // run
+	tried   atomic.Int64  // when something was written last, or should have been; nanoseconds since 1970
 
 	// Guarded by mu.
 	mu     sync.Mutex
@@ -59,8 +65,9 @@ type Store struct {
 // OpenSQLite opens the store in dir/hubbub.db. It creates both where they are
 // missing (the directory for its owner alone), takes the directory's lock and
 // brings the tables up to date. The error is ErrLocked when another Store has
-// the directory, in this process or another.
-func OpenSQLite(dir string, sync Sync) (*Store, error) {
+// the directory, in this process or another. log hears of changes of the
+// database's state and may be nil.
+func OpenSQLite(dir string, sync Sync, log *zap.Logger) (*Store, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("create the data directory: %w", err)
 	}
@@ -68,7 +75,7 @@ func OpenSQLite(dir string, sync Sync) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{dialect: &sqliteDialect, lock: lock}
+	s := &Store{dialect: &sqliteDialect, lock: lock, health: newHealth("sqlite", log)}
 	if err := s.open(context.Background(), dir, sync); err != nil {
 		s.closed = true
 		return nil, errors.Join(fmt.Errorf("open the store in %s: %w", dir, err), s.release())
@@ -93,7 +100,19 @@ func (s *Store) open(ctx context.Context, dir string, sync Sync) (err error) {
 	if s.reads, err = openSQLiteReaders(dir); err != nil {
 		return err
 	}
-	return s.prepare(ctx)
+	if err := s.prepare(ctx); err != nil {
+		return err
+	}
+	path, err := sqlitePath(dir)
+	if err != nil {
+		return err
+	}
+	s.files = &sqliteFiles{path: path}
+	if err := s.files.check(); err != nil {
+		return err
+	}
+	s.health.watch(s.lookAfterSQLite)
+	return nil
 }
 
 // prepare readies the queries.
@@ -140,13 +159,18 @@ func (q *query) row(ctx context.Context, args ...any) *sql.Row {
 // StoreStats is what a Store has done, and of its connections what
 // database/sql says: Reads of those that read, Writes of those that write.
 type StoreStats struct {
-	Queries       uint64 // reads of messages asked for: Last, After, Before, Count
-	Reads, Writes sql.DBStats
+	Queries         uint64 // reads of messages asked for: Last, After, Before, Count
+	Reads, Writes   sql.DBStats
+	Bytes, WALBytes int64 // of SQLite: the database's file, and its write-ahead log
 }
 
 // Stats returns the figures of now.
 func (s *Store) Stats() StoreStats {
-	return StoreStats{Queries: s.queries.Load(), Reads: s.reads.Stats(), Writes: s.writes.Stats()}
+	stats := StoreStats{Queries: s.queries.Load(), Reads: s.reads.Stats(), Writes: s.writes.Stats()}
+	if s.files != nil {
+		stats.Bytes, stats.WALBytes = s.files.sizes()
+	}
+	return stats
 }
 
 // mintEpoch returns the database's epoch. The first to open the database
@@ -176,9 +200,9 @@ func (s *Store) Last(ctx context.Context, room string) (uint64, error) {
 	var seq int64
 	err := s.last.row(ctx, room).Scan(&seq)
 	if errors.Is(err, sql.ErrNoRows) {
-		return 0, nil
+		err = nil
 	}
-	if err != nil {
+	if err = s.read(err); err != nil {
 		return 0, fmt.Errorf("read the last offset of room %q: %w", room, err)
 	}
 	return uint64(seq), nil
@@ -193,8 +217,8 @@ func (s *Store) Last(ctx context.Context, room string) (uint64, error) {
 // its duplicates, which After and Before do not show.
 //
 // A ctx that ends stops the batch between two statements, not within one. The
-// error is ErrBusy, ErrData, ErrUnavailable or ErrClosed where their comments
-// say so; otherwise it is the database's: a full disk, an I/O error.
+// error is ErrBusy, ErrData, ErrRefused, ErrUnavailable or ErrClosed where
+// their comments say so; otherwise it is what the database says.
 func (s *Store) Append(ctx context.Context, batch []*schema.Message) error {
 	if len(batch) == 0 {
 		return nil
@@ -204,14 +228,25 @@ func (s *Store) Append(ctx context.Context, batch []*schema.Message) error {
 	if s.closed {
 		return fmt.Errorf("append to the store: %w", ErrClosed)
 	}
+	err := s.dialect.classify(s.append(ctx, batch))
+	s.health.wrote(err)
+	return err
+}
+
+// append stores a batch. The caller holds mu.
+func (s *Store) append(ctx context.Context, batch []*schema.Message) error {
+	s.tried.Store(time.Now().UnixNano())
 	if s.writer == nil {
 		w, err := newWriter(ctx, s.writes, s.dialect)
 		if err != nil {
-			return fmt.Errorf("open the writer again: %w", s.dialect.classify(err))
+			return fmt.Errorf("open the writer again: %w", err)
 		}
 		s.writer = w
 	}
 	err := s.writer.append(ctx, batch)
+	if err == nil && s.files != nil {
+		err = s.files.check() // after the commit: it was not for nothing
+	}
 	if err == nil {
 		return nil
 	}
@@ -219,7 +254,7 @@ func (s *Store) Append(ctx context.Context, batch []*schema.Message) error {
 		err = errors.Join(err, s.writer.close())
 		s.writer = nil
 	}
-	return fmt.Errorf("append %d messages: %w", len(batch), s.dialect.classify(err))
+	return fmt.Errorf("append %d messages: %w", len(batch), err)
 }
 
 // After returns the room's messages with after < offset <= upTo, oldest first;
@@ -231,7 +266,7 @@ func (s *Store) After(ctx context.Context, room string, after, upTo uint64, limi
 		upTo = math.MaxInt64
 	}
 	page, err := readPage(ctx, &s.after, room, maxBytes, room, signed(after), signed(upTo), max(limit, 0))
-	if err != nil {
+	if err = s.read(err); err != nil {
 		return nil, fmt.Errorf("read room %q after %d: %w", room, after, err)
 	}
 	return page, nil
@@ -244,7 +279,7 @@ func (s *Store) Before(ctx context.Context, room string, before uint64, limit, m
 		before = math.MaxInt64
 	}
 	page, err := readPage(ctx, &s.before, room, maxBytes, room, signed(before), max(limit, 0))
-	if err != nil {
+	if err = s.read(err); err != nil {
 		return nil, fmt.Errorf("read room %q before %d: %w", room, before, err)
 	}
 	return page, nil
@@ -253,10 +288,21 @@ func (s *Store) Before(ctx context.Context, room string, before uint64, limit, m
 // Count counts the room's messages with after < offset <= upTo, but no more
 // than max: it costs what it counts.
 func (s *Store) Count(ctx context.Context, room string, after, upTo uint64, max int) (n int, err error) {
-	if err = s.count.row(ctx, room, signed(after), signed(upTo), max).Scan(&n); err != nil {
+	err = s.count.row(ctx, room, signed(after), signed(upTo), max).Scan(&n)
+	if err = s.read(err); err != nil {
 		return 0, fmt.Errorf("count room %q after %d: %w", room, after, err)
 	}
 	return n, nil
+}
+
+// quiet is for how long nobody has tried to write.
+func (s *Store) quiet() time.Duration { return time.Since(time.Unix(0, s.tried.Load())) }
+
+// read reports and returns what a read came to.
+func (s *Store) read(err error) error {
+	err = s.dialect.classify(err)
+	s.health.read(err)
+	return err
 }
 
 // readPage runs a query of pageColumns.
@@ -294,6 +340,7 @@ func signed(offset uint64) int64 { return int64(min(offset, math.MaxInt64)) }
 // database file and releases the directory. Appends after it are refused with
 // ErrClosed, reads with an error. A second Close does nothing.
 func (s *Store) Close() error {
+	s.health.close()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {

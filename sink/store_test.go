@@ -23,7 +23,7 @@ func openStore(t testing.TB, sync Sync) *Store {
 
 func openStoreIn(t testing.TB, dir string, sync Sync) *Store {
 	t.Helper()
-	s, err := OpenSQLite(dir, sync)
+	s, err := OpenSQLite(dir, sync, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -240,7 +240,7 @@ func TestEpoch(t *testing.T) {
 	dir := t.TempDir()
 	var first string
 	for range 3 {
-		s, err := OpenSQLite(dir, SyncNormal)
+		s, err := OpenSQLite(dir, SyncNormal, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -274,7 +274,7 @@ func TestOpen(t *testing.T) {
 	t.Run("twice", func(t *testing.T) {
 		dir := t.TempDir()
 		s := openStoreIn(t, dir, SyncNormal)
-		_, err := OpenSQLite(dir, SyncNormal)
+		_, err := OpenSQLite(dir, SyncNormal, nil)
 		want := fmt.Sprintf("data directory is in use: %s is held by process %d", dir, os.Getpid())
 		if !errors.Is(err, ErrLocked) || err.Error() != want {
 			t.Errorf("error %q, want %q", err, want)
@@ -294,7 +294,7 @@ func TestOpen(t *testing.T) {
 			t.Fatal(err)
 		}
 		for range 2 { // the second shows that the first released the lock
-			if _, err := OpenSQLite(dir, SyncNormal); err == nil || !strings.Contains(err.Error(), "newer") {
+			if _, err := OpenSQLite(dir, SyncNormal, nil); err == nil || !strings.Contains(err.Error(), "newer") {
 				t.Errorf("error %v", err)
 			}
 		}
@@ -304,7 +304,7 @@ func TestOpen(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(dir, "hubbub.db"), []byte(strings.Repeat("not a database ", 100)), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := OpenSQLite(dir, SyncNormal); err == nil {
+		if _, err := OpenSQLite(dir, SyncNormal, nil); err == nil {
 			t.Error("no error")
 		}
 	})

@@ -1,0 +1,122 @@
+package sink
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+	"go.uber.org/zap"
+
+	"github.com/hubbub-chat/hubbub/internal/contact"
+)
+
+// ErrRefused is returned by Append when the database answers, and takes no
+// writes for a reason that is its own and not the batch's: a full disk, a file
+// that is not there any more, a server that only reads. Store.Contact says so
+// too, and when it is over.
+var ErrRefused = errors.New("the database refuses writes")
+
+const (
+	// probeEvery is how often a Store looks after its database: how soon it
+	// is known that an outage is over, or has begun while nobody wrote.
+	probeEvery = time.Second
+
+	// probeTimeout is how long a server may take to answer a probe.
+	probeTimeout = 2 * time.Second
+)
+
+// health is what a Store knows about its database. Whoever talks to the
+// database reports here; beside that a goroutine asks, so that an outage begins
+// and ends without anybody's message.
+type health struct {
+	contact *contact.Contact // immutable
+	log     *zap.Logger      // immutable
+	moved   func()           // immutable; called when a server refuses writes for what it is. nil: nothing to do
+
+	said atomic.Int64 // when unreadable wrote a line, nanoseconds since 1970
+
+	stop  context.CancelFunc // ends watching
+	ended sync.WaitGroup
+}
+
+func newHealth(name string, log *zap.Logger) *health {
+	if log == nil {
+		log = zap.NewNop()
+	}
+	return &health{contact: contact.New(contact.Config{Name: name, Log: log}), log: log}
+}
+
+// watch calls look every probeEvery until close.
+func (h *health) watch(look func(context.Context)) {
+	ctx, cancel := context.WithCancel(context.Background())
+	h.stop = cancel
+	h.ended.Go(func() { // ends when close cancels
+		tick := time.NewTicker(probeEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				look(ctx)
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+}
+
+// close returns when nobody watches any more. It must not be called with
+// Store.mu, which looking may take.
+func (h *health) close() {
+	if h.stop != nil {
+		h.stop()
+		h.ended.Wait()
+	}
+}
+
+// wrote takes note of what a write came to, an error as classify returns it.
+func (h *health) wrote(err error) {
+	switch {
+	case err == nil:
+		h.contact.Wrote()
+	case errors.Is(err, ErrClosed), errors.Is(err, context.Canceled):
+	case errors.Is(err, ErrRefused):
+		if h.moved != nil && isReadOnly(err) {
+			h.moved()
+		}
+		h.contact.Refused(err)
+	case errors.Is(err, ErrUnavailable):
+		h.contact.Failed(err)
+	default:
+		h.contact.Heard()
+	}
+}
+
+// read takes note of what a read came to, an error as the driver returns it.
+func (h *health) read(err error) {
+	var answer *mysql.MySQLError
+	switch {
+	case err == nil, errors.As(err, &answer):
+		h.contact.Heard()
+	case errors.Is(err, context.Canceled): // who asked has gone
+	case errors.Is(err, ErrUnavailable), errors.Is(err, context.DeadlineExceeded):
+		h.contact.Failed(err)
+	case errors.Is(err, ErrRefused):
+		h.contact.Heard()
+		h.unreadable(err)
+	}
+}
+
+// unreadable says that a file of ours cannot be read: it is damaged, or its disk
+// is. Writes may go on, so this is no state of the back end.
+func (h *health) unreadable(err error) {
+	now := time.Now().UnixNano()
+	if last := h.said.Load(); now-last > int64(time.Minute) && h.said.CompareAndSwap(last, now) {
+		h.log.Error("the database cannot be read", zap.Error(err))
+	}
+}
+
+// Contact says whether the database answers and takes writes.
+func (s *Store) Contact() *contact.Contact { return s.health.contact }
