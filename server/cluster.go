@@ -101,6 +101,7 @@ func (n *Node) newCluster(ctx context.Context) (_ *cluster, err error) {
 		return nil, err
 	}
 	c.counts.Store = c.store.Stats
+	c.counts.States = append(c.counts.States, c.store.Contact())
 	if len(n.cfg.Kafka) > 0 {
 		err = c.openKafka(ctx, n)
 	} else {
@@ -144,7 +145,7 @@ func (c *cluster) openKafka(ctx context.Context, n *Node) error {
 // openDirect makes the database the log.
 func (c *cluster) openDirect(n *Node) {
 	l := sink.NewDirectLog(c.store, sink.DirectLogConfig{
-		BudgetConfig: sink.BudgetConfig{MaxSize: c.store.MaxSize()},
+		BudgetConfig: sink.BudgetConfig{MaxSize: c.store.MaxSize(), Contact: c.store.Contact()},
 		SetAside: func(m *schema.Message, err error) {
 			n.log.Error("the database refuses a message", zap.Uint64("offset", m.Offset), zap.Error(err))
 		},
@@ -160,7 +161,7 @@ func (c *cluster) Attach(hub *fanout.Hub) { c.relay.Start(hub) }
 
 func (c *cluster) Queue() metrics.Queue {
 	s := c.budget()
-	return metrics.Queue{Records: s.Records, Bytes: s.Bytes, Refused: s.Refused}
+	return metrics.Queue{Records: s.Records, Bytes: s.Bytes, Refused: s.Refused, Stalled: s.Stalled}
 }
 
 // figures is for metrics.

@@ -53,13 +53,13 @@ func (n *Node) newDelivery() (delivery, error) {
 		if err != nil {
 			return nil, err
 		}
-		return newAlone(store.Store, n.reads, n.log, n.committed), nil
+		return n.newAlone(store.Store), nil
 	}
 	store, err := sink.OpenSQLite(n.cfg.Data, n.cfg.Sync, n.log)
 	if err != nil {
 		return nil, err
 	}
-	return newAlone(store, n.reads, n.log, n.committed), nil
+	return n.newAlone(store), nil
 }
 
 // startTimeout is how long the parts of a cluster may take to answer at first.
@@ -70,6 +70,7 @@ func (n *Node) openMySQL(ctx context.Context) (*sink.MySQL, error) {
 	if err != nil {
 		return nil, err
 	}
+	cfg.Log = n.log
 	store, err := sink.OpenMySQL(ctx, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("--mysql: %w", err)
@@ -95,6 +96,12 @@ type alone struct {
 // ones are refused: an answer is due after 4 s.
 const maxCommit = 2 * time.Second
 
+// newAlone makes the delivery on a store, and has its figures watched.
+func (n *Node) newAlone(store *sink.Store) *alone {
+	n.metrics.Watch(metrics.Backends{Store: store.Stats, States: []metrics.Backend{store.Contact()}})
+	return newAlone(store, n.reads, n.log, n.committed)
+}
+
 // newAlone makes a delivery on a store, which it closes.
 func newAlone(store *sink.Store, reads fanout.Reads, log *zap.Logger, committed func(records int, took time.Duration)) *alone {
 	a := &alone{Store: store, history: readable{store}, log: log}
@@ -110,9 +117,16 @@ func newAlone(store *sink.Store, reads fanout.Reads, log *zap.Logger, committed 
 	return a
 }
 
-func (a *alone) Source() fanout.Source           { return a.rooms }
-func (a *alone) Attach(hub *fanout.Hub)          { a.local = fanout.NewLocal(hub, a.rooms, a.direct) }
-func (a *alone) Ready(ctx context.Context) error { return a.direct.Ready(ctx) }
+func (a *alone) Source() fanout.Source  { return a.rooms }
+func (a *alone) Attach(hub *fanout.Hub) { a.local = fanout.NewLocal(hub, a.rooms, a.direct) }
+
+// Ready implements delivery.
+func (a *alone) Ready(ctx context.Context) error {
+	if err := a.Contact().Status().Problem(a.Contact().Name()); err != nil {
+		return err
+	}
+	return a.direct.Ready(ctx)
+}
 
 func (a *alone) After(ctx context.Context, room string, after, upTo uint64, limit, maxBytes int) ([]*schema.Message, error) {
 	return a.history.After(ctx, room, after, upTo, limit, maxBytes)
@@ -132,10 +146,10 @@ func (a *alone) Announce(room string, encode func([]byte, schema.Codec) []byte) 
 	a.local.Announce(room, encode)
 }
 
-// committed tells the relay of a batch. A failure is worth a line: it is the
-// disk's.
+// committed tells the relay of a batch. A failure that is the batch's own is
+// worth a line; those of the disk are a state, which is said when it changes.
 func (a *alone) committed(batch []*schema.Message, err error) {
-	if err != nil {
+	if err != nil && !errors.Is(err, sink.ErrRefused) && !errors.Is(err, sink.ErrUnavailable) {
 		a.log.Error("a batch could not be stored", zap.Int("messages", len(batch)), zap.Error(err))
 	}
 	a.local.Committed(batch, err)
@@ -143,7 +157,7 @@ func (a *alone) committed(batch []*schema.Message, err error) {
 
 func (a *alone) Queue() metrics.Queue {
 	s := a.direct.Stats()
-	return metrics.Queue{Records: s.Records, Bytes: s.Bytes, Refused: s.Refused}
+	return metrics.Queue{Records: s.Records, Bytes: s.Bytes, Refused: s.Refused, Stalled: s.Stalled}
 }
 
 func (a *alone) Drain(ctx context.Context) error { return a.direct.Close(ctx) }

@@ -109,6 +109,7 @@ func newSinkProcess(ctx context.Context, cfg sinkCmd, log *zap.Logger) (_ *sinkP
 	if err != nil {
 		return nil, err
 	}
+	my.Log = log
 	if s.store, err = sink.OpenMySQL(ctx, my); err != nil {
 		return nil, fmt.Errorf("--mysql: %w", err)
 	}

@@ -2,9 +2,11 @@ package sink
 
 import (
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
+	"github.com/hubbub-chat/hubbub/internal/contact"
 	"github.com/hubbub-chat/hubbub/schema"
 )
 
@@ -19,6 +21,10 @@ type BudgetConfig struct {
 	MaxBytes   int           // by Message.Size, default 64 MiB
 	MaxAge     time.Duration // of the oldest message, default 2 s
 	MaxSize    int           // Message.Size of one message; 0: no limit
+
+	// Contact is with what makes messages durable: nothing is let in while it
+	// takes no writes. nil: only MaxAge tells.
+	Contact *contact.Contact
 }
 
 // BudgetStats is what a Budget counts at one moment.
@@ -27,7 +33,8 @@ type BudgetStats struct {
 	Reserved       int           // of these, those that wait to be minted
 	Unreserved     int           // of these, those that nobody reserved: they are another node's
 	Oldest         time.Duration // age of the oldest on its way
-	Refused        uint64        // in all
+	Refused        uint64        // in all, because there was no room
+	Stalled        uint64        // refused because nothing was becoming durable
 }
 
 // Budget is admission before anything is shown: a message that nobody will be
@@ -87,8 +94,8 @@ func (b *Budget) Reserve(m *schema.Message) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch {
-	case b.oldest() > b.cfg.MaxAge:
-		b.held.Refused++
+	case b.oldest() > b.cfg.MaxAge, b.cfg.Contact != nil && b.cfg.Contact.State() != contact.Answers:
+		b.held.Stalled++
 		return ErrStalled
 	case b.held.Records >= b.cfg.MaxRecords || size > b.cfg.MaxBytes-b.held.Bytes:
 		b.held.Refused++
@@ -181,6 +188,19 @@ func (b *Budget) oldest() time.Duration {
 		return 0
 	}
 	return time.Since(b.start) - b.flights[b.head].since
+}
+
+// Ready returns why nothing is let in, or nil. name is what the log is called.
+func (b *Budget) Ready(name string) error {
+	if b.cfg.Contact != nil {
+		if err := b.cfg.Contact.Status().Problem(b.cfg.Contact.Name()); err != nil {
+			return err
+		}
+	}
+	if oldest := b.Stats().Oldest; oldest > b.cfg.MaxAge {
+		return fmt.Errorf("%s: %w: one has been on its way for %v", name, ErrStalled, oldest.Round(time.Millisecond))
+	}
+	return nil
 }
 
 // Stats returns what is held now.

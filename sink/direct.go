@@ -57,10 +57,11 @@ type DirectConfig struct {
 }
 
 // DirectStats is what a Direct holds at one moment, the messages submitted and
-// not yet committed, and how many it has refused because it was full.
+// not yet committed, and how many it has refused because it was full, and
+// because nothing was becoming durable.
 type DirectStats struct {
-	Records, Bytes int
-	Refused        uint64
+	Records, Bytes   int
+	Refused, Stalled uint64
 }
 
 // Direct is the direct writer: mint, commit, deliver, acknowledge, in this
@@ -144,7 +145,7 @@ func (d *Direct) Submit(m *schema.Message, done func(error)) error {
 	case d.closing:
 		return ErrClosed
 	case d.cfg.MaxAge > 0 && d.held.Records > 0 && time.Since(d.oldest) > d.cfg.MaxAge:
-		d.held.Refused++
+		d.held.Stalled++
 		return ErrStalled
 	case d.held.Records >= d.cfg.MaxRecords || size > d.cfg.MaxBytes-d.held.Bytes:
 		d.held.Refused++

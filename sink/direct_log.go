@@ -204,12 +204,7 @@ func (l *DirectLog) Stats() DirectLogStats {
 }
 
 // Ready returns nil while messages are becoming durable.
-func (l *DirectLog) Ready(context.Context) error {
-	if oldest := l.budget.Stats().Oldest; oldest > l.budget.cfg.MaxAge {
-		return fmt.Errorf("%w: one has been on its way for %v", ErrStalled, oldest.Round(time.Millisecond))
-	}
-	return nil
-}
+func (l *DirectLog) Ready(context.Context) error { return l.budget.Ready("the database") }
 
 // Close refuses new messages and waits until those produced are stored. If ctx
 // ends first it returns at once, and those left hear of it.

@@ -22,6 +22,9 @@ type setting struct {
 	value string
 }
 
+// noLimit is the largest number of rows.
+const noLimit = "18446744073709551615"
+
 // sessionSettings is the one place that says what a session is like.
 var sessionSettings = []setting{
 	// Everything outside a transaction is durable when it is answered, and a
@@ -36,7 +39,7 @@ var sessionSettings = []setting{
 	{[]string{"unique_checks"}, "1"},
 	{[]string{"default_storage_engine"}, "'InnoDB'"}, // the tables want transactions
 	// A list that ends early would let blocked users in.
-	{[]string{"sql_select_limit"}, "18446744073709551615"},
+	{[]string{"sql_select_limit"}, noLimit},
 	// A batch or a migration that is cut off is tried again, for ever. Reads
 	// have a time limit of their own.
 	{[]string{"max_execution_time"}, "0"}, // MySQL
@@ -58,7 +61,8 @@ type mysqlServer struct {
 
 // askMySQL asks a server what it is, on a connection of its own.
 func askMySQL(ctx context.Context, dsn *mysql.Config) (s mysqlServer, err error) {
-	db, err := openPool(dsn, 1, &mysqlConnector{})
+	// The list of variables below would end early, too.
+	db, err := openPool(dsn, 1, &mysqlConnector{session: "SET sql_select_limit = " + noLimit})
 	if err != nil {
 		return s, err
 	}

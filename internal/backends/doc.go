@@ -26,6 +26,9 @@
 // Where a program is missing the test is skipped, with a line that says how to
 // get it; with CI=true it fails. scripts/install-services installs everything.
 //
+// NewProxy is an address behind which servers can change, NewDisk a disk that can be
+// filled.
+//
 // Caveats. Linux only. Methods are for one goroutine at a time, and end the test
 // when they fail: call them on the test's goroutine.
 package backends

@@ -85,6 +85,11 @@ func storeStats(read func() sink.StoreStats) prometheus.Collector {
 	c.gauge("hubbub_store_read_connections", "Connections that read, open.", func(s S) float64 { return float64(s.Reads.OpenConnections) })
 	c.gauge("hubbub_store_write_connections", "Connections that write, open.", func(s S) float64 { return float64(s.Writes.OpenConnections) })
 	c.counter("hubbub_store_read_waits_total", "Reads that had to wait for a connection.", func(s S) uint64 { return uint64(s.Reads.WaitCount) })
+	// Of a file; a database elsewhere has figures of its own.
+	if s := read(); s.Bytes > 0 {
+		c.gauge("hubbub_store_bytes", "Bytes of the embedded database's file.", func(s S) float64 { return float64(s.Bytes) })
+		c.gauge("hubbub_store_wal_bytes", "Bytes of its write-ahead log, which grows beyond 64 MiB while another process reads an old state of the database.", func(s S) float64 { return float64(s.WALBytes) })
+	}
 	return c
 }
 

@@ -29,6 +29,7 @@ type Sources struct {
 type Queue struct {
 	Records, Bytes int
 	Refused        uint64 // messages, because it was full
+	Stalled        uint64 // messages, because nothing was becoming durable
 }
 
 // Metrics is one node's registry. Its methods may be called concurrently.

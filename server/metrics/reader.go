@@ -70,6 +70,7 @@ func newReader(src Sources) *reader {
 	drop("slow_member", func(s *snapshot) uint64 { return s.hub.Slow })            // closed because it did not read
 	drop("overload", func(s *snapshot) uint64 { return s.hub.Refused })            // publishes refused because delivery is behind
 	drop("write_queue_full", func(s *snapshot) uint64 { return s.queue.Refused })  // publishes refused because storing is behind
+	drop("write_stalled", func(s *snapshot) uint64 { return s.queue.Stalled })     // publishes refused because nothing becomes durable
 	drop("panic", func(s *snapshot) uint64 { return s.net.Panics })                // connections ended by a bug of ours
 	return r
 }
