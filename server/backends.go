@@ -91,7 +91,7 @@ func kafkaError(err error) error {
 		return nil
 	case errors.Is(err, kafka.ErrLogin):
 		setting = "--kafka-user and --kafka-password-file"
-	case errors.Is(err, kafka.ErrNoTopic):
+	case errors.Is(err, kafka.ErrNoTopic), errors.Is(err, kafka.ErrSettings):
 		setting = "--kafka-topic"
 	case errors.Is(err, kafka.ErrCreate):
 		setting = "--kafka-topic, --kafka-partitions and --kafka-replication"

@@ -125,7 +125,7 @@ func (c *cluster) openKafka(ctx context.Context, n *Node) error {
 		return err
 	}
 	cfg.MaxMessage = c.store.MaxSize()
-	cfg.Failed = func(err error) { n.log.Warn("Kafka has refused records; they are produced again", zap.Error(err)) }
+	cfg.Log = n.log
 	p, err := kafka.Open(ctx, cfg)
 	if err != nil {
 		return kafkaError(err)
@@ -133,9 +133,11 @@ func (c *cluster) openKafka(ctx context.Context, n *Node) error {
 	c.log = p
 	c.budget = func() sink.BudgetStats { return p.Stats().BudgetStats }
 	c.counts.Producer = p.Stats
+	c.counts.States = append(c.counts.States, p.Contact())
 	if n.cfg.NoSink {
 		return nil
 	}
+	cfg.Log = nil // what there is to say of Kafka, the producer says
 	if c.writer, err = openWriter(ctx, cfg, c.store, c.client, n.log, n.committed); err == nil {
 		c.counts.Writer = c.writer.Stats
 	}

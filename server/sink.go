@@ -126,11 +126,14 @@ func newSinkProcess(ctx context.Context, cfg sinkCmd, log *zap.Logger) (_ *sinkP
 	if err != nil {
 		return nil, err
 	}
+	k.Log = log
 	m := metrics.NewSink(version)
 	if s.writer, err = openWriter(ctx, k, s.store, stream, log, m.Committed); err != nil {
 		return nil, err
 	}
-	m.Watch(metrics.Backends{Store: s.store.Stats, Writer: s.writer.Stats})
+	m.Watch(metrics.Backends{
+		Store: s.store.Stats, Writer: s.writer.Stats, States: []metrics.Backend{s.store.Contact(), s.writer.Contact()},
+	})
 	s.web = s.newWeb(m.Handler())
 	s.wg.Go(s.serve) // ends when stop shuts the server down
 	return s, nil

@@ -108,8 +108,8 @@ func writerStats(read func() writer.Stats) prometheus.Collector {
 	type S = writer.Stats
 	c := &snapshots[S]{read: read}
 	c.gauge("hubbub_writer_partitions", "Partitions of the log that this process stores.", func(s S) float64 { return float64(s.Partitions) })
-	c.gauge("hubbub_writer_lag_records", "Records of these partitions that are not stored yet.", func(s S) float64 { return float64(s.Lag) })
-	c.gauge("hubbub_writer_delay_seconds", "From producing to storing, of the oldest record in the last transaction.", func(s S) float64 { return s.Delay.Seconds() })
+	c.gauge("hubbub_writer_lag_records", "Records of these partitions that are not stored yet, by where the log ends; of those it had last while it cannot store.", func(s S) float64 { return float64(s.Lag) })
+	c.gauge("hubbub_writer_delay_seconds", "Age of the oldest of these records; 0 when there is none.", func(s S) float64 { return s.Delay.Seconds() })
 	c.gauge("hubbub_writer_owed", "Holes and heals to see to.", func(s S) float64 { return float64(s.Owed) })
 	c.gauge("hubbub_writer_stuck_partitions", "Partitions that wait for a newer program.", func(s S) float64 { return float64(s.Stuck) })
 	c.counter("hubbub_writer_stored_total", "Records stored, repeated ones included.", func(s S) uint64 { return s.Stored })

@@ -9,6 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/sasl"
 	"github.com/twmb/franz-go/pkg/sasl/plain"
 	"github.com/twmb/franz-go/pkg/sasl/scram"
+	"go.uber.org/zap"
 
 	"github.com/hubbub-chat/hubbub/sink"
 )
@@ -50,6 +51,12 @@ type Config struct {
 
 	// MaxMessage bounds Message.Size from the store's side; 0: the topic alone.
 	MaxMessage int
+
+	// Log hears when Kafka falls silent, refuses records or is back, and of
+	// settings of a topic that endanger messages. nil: nobody does.
+	Log *zap.Logger
+
+	dials *dials // of all clients that are made with this Config; by Defaults
 }
 
 // Defaults returns c with every zero that has a default replaced by it.
@@ -69,6 +76,9 @@ func (c Config) Defaults() Config {
 	if c.MaxAge == 0 {
 		c.MaxAge = 2 * time.Second
 	}
+	if c.dials == nil {
+		c.dials = &dials{}
+	}
 	return c
 }
 
@@ -80,7 +90,8 @@ func (c *Config) options() ([]kgo.Opt, error) {
 		// A broker that is gone is tried again after 50 ms, then ever less
 		// often, so that all of its clients do not come back at once.
 		kgo.RetryBackoffFn(sink.Backoff),
-		kgo.DialTimeout(5 * time.Second),
+		kgo.DialTimeout(3 * time.Second),
+		kgo.WithHooks(c.dials),
 		// Leaders are looked for again that soon. The default, 5 s, is how long messages would be
 		// refused after a broker has come back.
 		kgo.MetadataMinAge(250 * time.Millisecond),

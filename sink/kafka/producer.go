@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/hubbub-chat/hubbub/internal/contact"
 	"github.com/hubbub-chat/hubbub/schema"
 	"github.com/hubbub-chat/hubbub/sink"
 )
@@ -53,6 +54,7 @@ type Producer struct {
 	cfg    Config
 	client *kgo.Client
 	budget *sink.Budget
+	watch  *Monitor
 	ended  chan struct{} // closed when the client is
 
 	produced, retried, tooLarge atomic.Uint64
@@ -99,13 +101,17 @@ func Open(ctx context.Context, cfg Config) (*Producer, error) {
 	if cfg.MaxMessage > 0 {
 		maxSize = min(maxSize, cfg.MaxMessage)
 	}
-	p := &Producer{
-		cfg: cfg, client: client, ended: make(chan struct{}), wake: make(chan struct{}, 1),
-		budget: sink.NewBudget(sink.BudgetConfig{
-			MaxRecords: cfg.MaxRecords, MaxBytes: cfg.MaxBytes, MaxAge: cfg.MaxAge, MaxSize: maxSize,
-		}),
+	p := &Producer{cfg: cfg, client: client, ended: make(chan struct{}), wake: make(chan struct{}, 1)}
+	p.watch, err = NewMonitor(MonitorConfig{Kafka: cfg, Topics: []string{cfg.Topic, cfg.Dead}, Stalled: p.stalled, Busy: p.busy})
+	if err != nil {
+		client.Close()
+		return nil, err
 	}
+	p.budget = sink.NewBudget(sink.BudgetConfig{
+		MaxRecords: cfg.MaxRecords, MaxBytes: cfg.MaxBytes, MaxAge: cfg.MaxAge, MaxSize: maxSize, Contact: p.watch.Contact(),
+	})
 	p.maxBytes.Store(int64(maxBytes))
+	p.watch.Start()
 	p.retrier.Go(p.retry) // ends when Close closes ended
 	return p, nil
 }
@@ -166,6 +172,7 @@ func (r *pending) answered(_ *kgo.Record, err error) {
 	switch {
 	case err == nil:
 		p.produced.Add(1)
+		p.watch.Contact().Wrote()
 		if p.cfg.Observe != nil {
 			p.cfg.Observe(time.Since(r.since))
 		}
@@ -195,7 +202,9 @@ func (r *pending) finish(err error) {
 // again leaves a record to the goroutine that produces again.
 func (p *Producer) again(r *pending, err error) {
 	p.retried.Add(1)
-	r.alone = errors.Is(err, kerr.MessageTooLarge)
+	if r.alone = errors.Is(err, kerr.MessageTooLarge); !r.alone {
+		p.watch.Contact().Refused(oneLine(err))
+	}
 	p.mu.Lock()
 	over := p.over
 	if !over {
@@ -269,10 +278,24 @@ func (p *Producer) abandon() {
 func (p *Producer) askLimit() {
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
-	if n, err := maxMessageBytes(ctx, p.client, p.cfg.Topic); err == nil {
-		p.maxBytes.Store(int64(n))
+	if s, err := describeSettings(ctx, p.client, p.cfg.Topic); err == nil {
+		p.maxBytes.Store(int64(s.maxMessageBytes()))
 	}
 }
+
+// stalled says why nothing is becoming durable, nil while something is.
+func (p *Producer) stalled() error {
+	if oldest := p.budget.Stats().Oldest; oldest > p.cfg.MaxAge {
+		return fmt.Errorf("%w: a record has been on its way for %v", sink.ErrStalled, oldest.Round(time.Millisecond))
+	}
+	return nil
+}
+
+// busy reports whether anything is on its way.
+func (p *Producer) busy() bool { return p.budget.Stats().Oldest > 0 }
+
+// Contact says whether Kafka answers and takes records.
+func (p *Producer) Contact() *contact.Contact { return p.watch.Contact() }
 
 // Stats returns the figures of now.
 func (p *Producer) Stats() ProducerStats {
@@ -283,12 +306,13 @@ func (p *Producer) Stats() ProducerStats {
 }
 
 // Ready returns nil if a message produced now would become durable, as far as
-// that can be known: a broker answers and nothing is stuck.
-func (p *Producer) Ready(ctx context.Context) error {
-	if oldest := p.budget.Stats().Oldest; oldest > p.cfg.MaxAge {
-		return fmt.Errorf("the log is stalled: a record has been on its way for %v", oldest.Round(time.Millisecond))
+// that can be known: all leaders answer and nothing is stuck.
+func (p *Producer) Ready(context.Context) error {
+	err := p.budget.Ready("kafka")
+	if errors.Is(err, sink.ErrStalled) {
+		err = p.cfg.dials.explain(err)
 	}
-	return Ping(ctx, p.client, p.cfg.Brokers)
+	return err
 }
 
 // Close refuses new messages and waits until all on their way are durable. If
@@ -314,6 +338,7 @@ func (p *Producer) Close(ctx context.Context) error {
 		err = fmt.Errorf("close the producer with %d records left: %w", p.budget.Stats().Records, ctx.Err())
 	}
 	close(p.ended)
+	p.watch.Close()
 	p.client.Close()
 	p.retrier.Wait()
 	p.mu.Lock()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
@@ -19,17 +18,16 @@ var (
 	ErrLogin       = errors.New("the brokers refuse the login")
 	ErrNoTopic     = errors.New("the topic does not exist")
 	ErrCreate      = errors.New("the topic cannot be created")
+	ErrSettings    = errors.New("the topic's settings would lose messages")
 )
 
 // startTimeout bounds what is asked of the brokers before anything runs.
 const startTimeout = 10 * time.Second
 
-// defaultMaxMessage is Kafka's own, for brokers that do not tell.
-const defaultMaxMessage = 1_048_588
-
 // Dial makes a client with the options of c and further ones, once a broker
-// has answered. The topics named are there then; MaxBytes of them is the most
-// that a batch may have.
+// has answered. The topics named are there then, the leaders of their
+// partitions can be reached, and the first keeps what it is given; maxBytes is
+// the most that a batch for it may have.
 func Dial(ctx context.Context, c Config, topics []string, further ...kgo.Opt) (client *kgo.Client, maxBytes int, err error) {
 	c = c.Defaults()
 	opts, err := c.options()
@@ -53,14 +51,22 @@ func Dial(ctx context.Context, c Config, topics []string, further ...kgo.Opt) (c
 			partitions = 1
 		}
 		if err := ensureTopic(ctx, start, topic, partitions, c.Replication, c.Create); err != nil {
-			return nil, 0, err
+			return nil, 0, c.dials.explain(err)
+		}
+		if err := reachLeaders(ctx, start, topic); err != nil {
+			return nil, 0, c.dials.explain(err)
 		}
 	}
 	maxBytes = defaultMaxMessage
 	if len(topics) > 0 {
-		if maxBytes, err = maxMessageBytes(ctx, start, topics[0]); err != nil {
+		settings, err := describeSettings(ctx, start, topics[0])
+		if err != nil {
 			return nil, 0, err
 		}
+		if err := settings.refuse(); err != nil {
+			return nil, 0, err
+		}
+		maxBytes = settings.maxMessageBytes()
 	}
 	opts = append(opts, kgo.ProducerBatchMaxBytes(int32(maxBytes)), kgo.BrokerMaxReadBytes(256<<20))
 	client, err = kgo.NewClient(append(opts, further...)...)
@@ -93,7 +99,7 @@ func oneLine(err error) error {
 func ensureTopic(ctx context.Context, client *kgo.Client, topic string, partitions int32, replication int16, create bool) error {
 	created := false
 	for wait := 20 * time.Millisecond; ; wait = min(2*wait, time.Second) {
-		err := describeTopic(ctx, client, topic)
+		_, err := describeTopic(ctx, client, topic)
 		switch {
 		case err == nil:
 			return nil
@@ -116,27 +122,45 @@ func ensureTopic(ctx context.Context, client *kgo.Client, topic string, partitio
 	}
 }
 
-func describeTopic(ctx context.Context, client *kgo.Client, topic string) error {
+// reachLeaders returns when the leader of each partition has answered, at the
+// address that the brokers give for it.
+func reachLeaders(ctx context.Context, client *kgo.Client, topic string) error {
+	for wait := 20 * time.Millisecond; ; wait = min(2*wait, time.Second) {
+		_, _, err := askLeaders(ctx, client, topic, 0)
+		var answer *kerr.Error
+		if err == nil || errors.As(err, &answer) && !kerr.IsRetriable(err) {
+			return err
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return fmt.Errorf("%w: %w", ErrUnreachable, oneLine(err))
+		}
+	}
+}
+
+// describeTopic returns the partitions of a topic, each of which has a leader.
+func describeTopic(ctx context.Context, client *kgo.Client, topic string) ([]kmsg.MetadataResponseTopicPartition, error) {
 	req := kmsg.NewMetadataRequest()
 	t := kmsg.NewMetadataRequestTopic()
 	t.Topic = &topic
 	req.Topics = append(req.Topics, t)
 	resp, err := req.RequestWith(ctx, client)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if len(resp.Topics) != 1 {
-		return fmt.Errorf("asked for 1 topic, heard of %d", len(resp.Topics))
+		return nil, fmt.Errorf("asked for 1 topic, heard of %d", len(resp.Topics))
 	}
 	if err := kerr.ErrorForCode(resp.Topics[0].ErrorCode); err != nil {
-		return err
+		return nil, err
 	}
 	for _, p := range resp.Topics[0].Partitions {
 		if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
-			return err
+			return nil, fmt.Errorf("partition %d: %w", p.Partition, err)
 		}
 	}
-	return nil
+	return resp.Topics[0].Partitions, nil
 }
 
 func createTopic(ctx context.Context, client *kgo.Client, topic string, partitions int32, replication int16) error {
@@ -167,30 +191,4 @@ func createTopic(ctx context.Context, client *kgo.Client, topic string, partitio
 		return fmt.Errorf("%w: %s: %w", ErrCreate, topic, err)
 	}
 	return nil
-}
-
-// maxMessageBytes asks how large a batch the topic takes.
-func maxMessageBytes(ctx context.Context, client *kgo.Client, topic string) (int, error) {
-	const name = "max.message.bytes"
-	req := kmsg.NewDescribeConfigsRequest()
-	r := kmsg.NewDescribeConfigsRequestResource()
-	r.ResourceType, r.ResourceName, r.ConfigNames = kmsg.ConfigResourceTypeTopic, topic, []string{name}
-	req.Resources = append(req.Resources, r)
-	resp, err := req.RequestWith(ctx, client)
-	if err != nil {
-		return 0, fmt.Errorf("ask for %s of topic %s: %w", name, topic, err)
-	}
-	for _, r := range resp.Resources {
-		for _, c := range r.Configs {
-			if c.Name != name || c.Value == nil {
-				continue
-			}
-			n, err := strconv.Atoi(*c.Value)
-			if err != nil {
-				return 0, fmt.Errorf("%s of topic %s: %w", name, topic, err)
-			}
-			return min(max(n, 512), 64<<20), nil // what the client library can do
-		}
-	}
-	return defaultMaxMessage, nil // it may be read by administrators alone
 }

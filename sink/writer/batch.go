@@ -1,8 +1,6 @@
 package writer
 
 import (
-	"time"
-
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/hubbub-chat/hubbub/schema"
@@ -19,7 +17,6 @@ type batch struct {
 	dead    []deadLetter
 	moves   map[int32]int // partition -> index in commit.Moves
 	bytes   int
-	oldest  time.Time // when the first of its records was produced
 }
 
 // deadLetter is a record for the dead-letter topic.
@@ -48,9 +45,6 @@ func (b *batch) empty() bool { return len(b.commit.Moves) == 0 }
 
 // move notes that the partition is stored up to and with the record.
 func (b *batch) move(p *part, r *kgo.Record) {
-	if b.oldest.IsZero() || r.Timestamp.Before(b.oldest) {
-		b.oldest = r.Timestamp
-	}
 	i, ok := b.moves[r.Partition]
 	if !ok {
 		i = len(b.commit.Moves)

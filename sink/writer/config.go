@@ -81,8 +81,8 @@ func (c Config) defaults() Config {
 // Stats is what a Writer is about and has done so far.
 type Stats struct {
 	Partitions int           // its share
-	Lag        int64         // records of its partitions that it has yet to store, as far as it knows
-	Delay      time.Duration // from producing to storing, of the oldest record in the last transaction
+	Lag        int64         // records of its partitions that it has yet to store, by where the log ends
+	Delay      time.Duration // age of the oldest of them
 	Owed       int           // holes and heals to see to
 	Stuck      int           // partitions that wait for a newer program
 

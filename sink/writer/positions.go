@@ -34,7 +34,8 @@ func (s *session) seek(to map[int32]int64) {
 	s.mu.Lock()
 	for id, pos := range to {
 		if p := s.parts[id]; p != nil {
-			p.pos, p.next = pos, pos
+			p.move(pos)
+			p.next, p.high = pos, pos // where it ends may have changed, too
 			offsets[id] = kgo.EpochOffset{Epoch: -1, Offset: pos}
 		}
 	}
@@ -76,7 +77,6 @@ func (s *session) assign(ctx context.Context, offsets map[string]map[int32]kgo.O
 			s.mu.Unlock()
 		}
 	}
-	s.fail(nil) // the log and the database both answer
 	return offsets, nil
 }
 

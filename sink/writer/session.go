@@ -9,6 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"go.uber.org/zap"
 
+	"github.com/hubbub-chat/hubbub/internal/contact"
 	"github.com/hubbub-chat/hubbub/sink"
 	"github.com/hubbub-chat/hubbub/sink/kafka"
 )
@@ -43,6 +44,7 @@ type session struct {
 	topicID  string            // in the database: a topic that is made anew is another one
 	known    map[string]uint64 // by room, an offset that is stored or in the batch
 	batch    batch
+	began    time.Time
 	failures int       // in a row
 	since    time.Time // of the first of them
 }
@@ -89,10 +91,26 @@ func (s *session) first() []problem {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	problems := s.poll(ctx)
-	if len(problems) == 0 && s.batch.empty() {
+	if len(problems) == 0 && s.batch.empty() && s.caughtUp() {
 		s.fail(nil)
 	}
 	return problems
+}
+
+// caughtUp reports whether there is nothing to store, or others have it to do.
+func (s *session) caughtUp() bool {
+	if s.cfg.Store.Contact().State() != contact.Answers {
+		return false
+	}
+	ends := s.monitor.Ends()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for id, p := range s.parts {
+		if p.end(ends[id], time.Now()); p.lag() > 0 {
+			return false
+		}
+	}
+	return len(s.parts) > 0 || time.Since(s.began) > 2*s.cfg.SessionTimeout
 }
 
 // poll adds to the batch what there is.
@@ -115,7 +133,7 @@ func (s *session) poll(ctx context.Context) (problems []problem) {
 			problems = append(problems, problem{f.Partition, kerr.OffsetOutOfRange}) // it ended there before
 			return
 		}
-		p.high = f.HighWatermark
+		p.end(f.HighWatermark, time.Now())
 		for _, r := range f.Records {
 			s.take(p, r)
 		}
@@ -127,6 +145,9 @@ func (s *session) poll(ctx context.Context) (problems []problem) {
 func (s *session) take(p *part, r *kgo.Record) {
 	if p.stuck || r.Offset < p.next {
 		return
+	}
+	if p.oldest.IsZero() && r.Offset >= p.pos {
+		p.oldest = r.Timestamp
 	}
 	record, err := kafka.Parse(r.Key, r.Value)
 	switch {
@@ -220,16 +241,15 @@ func (s *session) stored(holes []sink.Repair, start time.Time) {
 	c.batches.Add(1)
 	c.stored.Add(uint64(len(b.commit.Messages)))
 	c.holes.Add(uint64(len(holes)))
-	c.delay.Store(int64(time.Since(b.oldest)))
 	if s.cfg.Observe != nil {
 		s.cfg.Observe(len(b.commit.Messages), time.Since(start))
 	}
+	s.fail(nil)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.failing = nil
 	for _, m := range b.commit.Moves {
 		if p := s.parts[m.ID]; p != nil {
-			p.pos = m.To
+			p.move(m.To)
 		}
 	}
 	s.note(holes, b.commit.Owed, b.commit.Done)
@@ -255,7 +275,11 @@ func (w *Writer) note(holes, owed, done []sink.Repair) {
 func (s *session) rewind(cause error) error {
 	if s.failures++; s.failures == 1 {
 		s.since = time.Now()
-		s.cfg.Log.Warn("a batch was not stored", zap.Error(cause))
+		s.mu.Lock()
+		if s.failing == nil {
+			s.cfg.Log.Warn("a batch was not stored", zap.Error(cause))
+		}
+		s.mu.Unlock()
 	}
 	s.counts.rewinds.Add(1)
 	if errors.Is(cause, sink.ErrFenced) {

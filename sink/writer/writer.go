@@ -10,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"go.uber.org/zap"
 
+	"github.com/hubbub-chat/hubbub/internal/contact"
 	"github.com/hubbub-chat/hubbub/sink"
 	"github.com/hubbub-chat/hubbub/sink/kafka"
 )
@@ -29,15 +30,18 @@ type Writer struct {
 	counts struct {
 		stored, batches, fenced, rewinds, foreign, poison atomic.Uint64
 		holes, repaired, tombstones, heals, lost          atomic.Uint64
-		delay                                             atomic.Int64
 	}
+
+	monitor *kafka.Monitor // immutable
 
 	// Guarded by mu: the storing goroutine, the repairing one and the client's
 	// callbacks all come here. A part's pos and next are the storing one's.
 	mu      sync.Mutex
 	parts   map[int32]*part
+	left    map[int32]*part           // those it had when it could not store any more; they count until it can
 	owed    map[sink.Link]sink.Repair // of those partitions
 	failing error                     // why nothing is being stored; nil when it is
+	down    bool                      // that has been said
 	client  *kgo.Client               // the session's; nil between two
 }
 
@@ -51,6 +55,11 @@ func Open(ctx context.Context, cfg Config) (*Writer, error) {
 		return nil, err
 	}
 	client.Close()
+	w.monitor, err = kafka.NewMonitor(kafka.MonitorConfig{Kafka: w.cfg.Kafka, Topics: []string{w.cfg.Kafka.Topic, w.cfg.Kafka.Dead}})
+	if err != nil {
+		return nil, err
+	}
+	w.monitor.Start()
 	w.polling, w.stop = context.WithCancel(context.Background())
 	w.working, w.abort = context.WithCancel(context.Background())
 	w.ended.Go(w.run)    // ends when Close cancels polling
@@ -67,8 +76,7 @@ func (w *Writer) run() {
 		if w.polling.Err() != nil {
 			return
 		}
-		w.fail(err)
-		w.cfg.Log.Error("nothing is being stored", zap.Error(err))
+		w.failed(err)
 		if time.Since(began) > 2*patience {
 			try = 1
 		}
@@ -83,7 +91,7 @@ func (w *Writer) run() {
 func (w *Writer) session() error {
 	s := &session{
 		Writer: w, entered: make(chan struct{}),
-		known: make(map[string]uint64), batch: batch{moves: make(map[int32]int)},
+		known: make(map[string]uint64), batch: batch{moves: make(map[int32]int)}, began: time.Now(),
 	}
 	client, _, err := kafka.Dial(w.polling, w.cfg.Kafka, nil,
 		kgo.ConsumeTopics(w.cfg.Kafka.Topic),
@@ -129,48 +137,71 @@ func (w *Writer) enter(client *kgo.Client) {
 	w.client = client
 }
 
-// drop forgets all partitions.
+// drop forgets all partitions, but how far they were stored: if nobody else can
+// store them either, what is behind must not look as if it were not.
 func (w *Writer) drop() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	clear(w.parts)
+	if len(w.parts) > 0 {
+		w.left = w.parts
+	}
+	w.parts = make(map[int32]*part)
 	clear(w.owed)
 }
 
+// fail takes note of why a batch was not stored, or with nil that all is.
 func (w *Writer) fail(err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.failing = err
+	if err == nil {
+		w.left = nil
+		if w.down {
+			w.cfg.Log.Info("the log is being stored again")
+		}
+		w.down = false
+	}
 }
+
+// failed takes note of why a session has ended. It is said once, until
+// something is stored.
+func (w *Writer) failed(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.failing = err
+	if !w.down {
+		w.cfg.Log.Error("nothing is being stored", zap.Error(err))
+	}
+	w.down = true
+}
+
+// Contact says whether Kafka answers.
+func (w *Writer) Contact() *contact.Contact { return w.monitor.Contact() }
 
 // Ready returns nil if what is produced now will soon be stored, or why not.
-func (w *Writer) Ready(ctx context.Context) error {
-	client, err := w.state()
-	if err != nil || client == nil {
-		return err
+func (w *Writer) Ready(context.Context) error {
+	for _, c := range []*contact.Contact{w.monitor.Contact(), w.cfg.Store.Contact()} {
+		if err := c.Status().Problem(c.Name()); err != nil {
+			return err
+		}
 	}
-	return kafka.Ping(ctx, client, w.cfg.Kafka.Brokers)
-}
-
-func (w *Writer) state() (*kgo.Client, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.failing != nil {
-		return nil, fmt.Errorf("nothing is being stored: %w", w.failing)
+		return fmt.Errorf("nothing is being stored: %w", w.failing)
 	}
 	for id, p := range w.parts {
 		if p.stuck {
-			return nil, fmt.Errorf("partition %d is not being stored: %w", id, kafka.ErrNewer)
+			return fmt.Errorf("partition %d is not being stored: %w", id, kafka.ErrNewer)
 		}
 	}
-	return w.client, nil
+	return nil
 }
 
 // Stats returns the figures of now.
 func (w *Writer) Stats() Stats {
 	c := &w.counts
 	stats := Stats{
-		Delay:  time.Duration(c.delay.Load()),
 		Stored: c.stored.Load(), Batches: c.batches.Load(), Fenced: c.fenced.Load(), Rewinds: c.rewinds.Load(),
 		Foreign: c.foreign.Load(), Poison: c.poison.Load(), Holes: c.holes.Load(), Repaired: c.repaired.Load(),
 		Tombstones: c.tombstones.Load(), Heals: c.heals.Load(), Lost: c.lost.Load(),
@@ -178,8 +209,15 @@ func (w *Writer) Stats() Stats {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	stats.Partitions, stats.Owed = len(w.parts), len(w.owed)
-	for _, p := range w.parts {
+	counted := w.parts
+	if len(counted) == 0 {
+		counted = w.left
+	}
+	now, ends := time.Now(), w.monitor.Ends()
+	for id, p := range counted {
+		p.end(ends[id], now)
 		stats.Lag += p.lag()
+		stats.Delay = max(stats.Delay, p.delay(now))
 		if p.stuck {
 			stats.Stuck++
 		}
@@ -206,5 +244,6 @@ func (w *Writer) Close(ctx context.Context) error {
 		<-ended
 	}
 	w.abort()
+	w.monitor.Close()
 	return err
 }
