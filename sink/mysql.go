@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"database/sql"
 	"errors"
 	"fmt"
 	"net"
@@ -91,7 +90,6 @@ type MySQL struct {
 	sharded   bool
 	commits   *committer
 	roles     roles // of the servers behind the address
-	probes    *sql.DB
 }
 
 // OpenMySQL connects to a database and checks its tables. An empty database
@@ -107,9 +105,6 @@ func OpenMySQL(ctx context.Context, cfg MySQLConfig) (*MySQL, error) {
 	m.health.moved = func() { m.roles.changes.Add(1) }
 	if err := m.open(ctx, dsn, cfg); err != nil {
 		m.closed = true
-		if m.probes != nil {
-			_ = m.closePool(m.probes) // it has no connection yet
-		}
 		return nil, errors.Join(fmt.Errorf("database %s at %s: %w", dsn.DBName, dsn.Addr, err), m.release())
 	}
 	return m, nil
@@ -219,15 +214,6 @@ func (m *MySQL) MaxSize() int { return m.maxPacket - 64<<10 }
 // Sharded reports whether rows and positions may be in different shards. Then
 // positions follow the rows, and whoever reads one goes back some minutes.
 func (m *MySQL) Sharded() bool { return m.sharded }
-
-// Close implements io.Closer: see Store.Close.
-func (m *MySQL) Close() error {
-	m.health.close()
-	if m.probes != nil {
-		_ = m.closePool(m.probes) // nothing is under way on it
-	}
-	return m.Store.Close()
-}
 
 // Ping reports whether the database answers.
 func (m *MySQL) Ping(ctx context.Context) error {

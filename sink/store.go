@@ -47,6 +47,7 @@ type Store struct {
 	epoch   string
 	writes  *sql.DB // of SQLite one connection: migrations, then the writer's
 	reads   *sql.DB
+	probes  *sql.DB // of a server: one connection, to see whether it takes writes
 
 	// Immutable, on reads.
 	last, after, before, count query
@@ -359,6 +360,9 @@ func (s *Store) release() error {
 	var errs []error
 	if s.reads != nil {
 		errs = append(errs, s.closePool(s.reads)) // and the statements with it
+	}
+	if s.probes != nil {
+		errs = append(errs, s.closePool(s.probes))
 	}
 	if s.writer != nil {
 		errs = append(errs, s.writer.close())
