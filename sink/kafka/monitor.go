@@ -20,7 +20,7 @@ import (
 const (
 	askEvery   = time.Second      // the leaders
 	askTimeout = 3 * time.Second  // a leader that needs longer does not answer
-	lookEvery  = 30 * time.Second // at the topics' settings
+	lookEvery  = 10 * time.Second // at the topics' settings
 )
 
 // MonitorConfig says what a Monitor looks at. Functions may be nil; they are
@@ -180,7 +180,8 @@ func askLeaders(ctx context.Context, client *kgo.Client, topic string, minInSync
 	t.Topic = topic
 	for _, p := range partitions {
 		if len(p.ISR) < minInSync && short == nil {
-			short = fmt.Errorf("partition %d has %d in-sync replicas, and the topic's min.insync.replicas is %d", p.Partition, len(p.ISR), minInSync)
+			short = fmt.Errorf("partition %d has %d of %d replicas in sync, and the topic's min.insync.replicas is %d",
+				p.Partition, len(p.ISR), len(p.Replicas), minInSync)
 		}
 		r := kmsg.NewListOffsetsRequestTopicPartition()
 		r.Partition, r.Timestamp = p.Partition, latest
