@@ -3,6 +3,7 @@ package writer
 import (
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -48,6 +49,7 @@ func TestFaults(t *testing.T) {
 		"kill -9 of writers":                  testKill9,
 		"a writer paused while another works": testZombie,
 		"restarts of the database":            testDatabaseRestart,
+		"a database that has stopped":         testStoppedDatabase,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -101,6 +103,45 @@ func testZombie(t *testing.T, broker string) {
 	time.Sleep(500 * time.Millisecond)
 	stop()
 	r.check()
+}
+
+// The database says nothing for longer than a writer's patience, while the log
+// grows: how far it is behind is known all the time, although the writer has
+// left the group.
+func testStoppedDatabase(t *testing.T, broker string) {
+	server := backends.OwnMySQL(t)
+	r := newRig(t, broker, server.DSN)
+	w := r.open()
+	r.sendSome(40, 8)
+	r.check()
+	r.until("nothing is behind", func() bool { s := w.Stats(); return s.Lag == 0 && s.Delay == 0 })
+	server.Pause()
+	began := time.Now()
+	r.sendSome(300, 8)
+	r.wait()
+	r.until("300 are behind", func() bool { return w.Stats().Lag == 300 })
+	r.until("the writer has given up", func() bool { return w.Stats().Partitions == 0 })
+	r.sendSome(100, 8)
+	r.wait()
+	r.until("400 are behind, the oldest for seconds", func() bool {
+		s := w.Stats()
+		if s.Delay > time.Since(began)+time.Second { // records have milliseconds
+			t.Fatalf("a delay of %v after %v", s.Delay, time.Since(began))
+		}
+		return s.Lag == 400 && s.Delay > 5*time.Second
+	})
+	if err := w.Ready(t.Context()); err == nil || !strings.Contains(err.Error(), "mysql does not answer") {
+		t.Errorf("ready: %v", err)
+	}
+	server.Continue()
+	r.check()
+	r.until("nothing is behind", func() bool { s := w.Stats(); return s.Lag == 0 && s.Delay == 0 })
+	r.until("it is ready", func() bool { return w.Ready(t.Context()) == nil })
+	for _, line := range []string{"nothing is being stored", "the log is being stored again"} {
+		if n := r.logs.FilterMessage(line).Len(); n != 1 {
+			t.Errorf("%d lines of %q", n, line)
+		}
+	}
 }
 
 // The database is killed and comes back, more than once, for a moment and for

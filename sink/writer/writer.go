@@ -3,6 +3,7 @@ package writer
 import (
 	"context"
 	"fmt"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -116,7 +117,8 @@ func (w *Writer) session() error {
 	w.enter(client)
 	defer func() {
 		w.enter(nil)
-		client.CloseAllowingRebalance()
+		w.leave()
+		client.CloseAllowingRebalance() // all partitions are revoked
 		w.drop()
 	}()
 	if s.topicID, err = topicID(w.polling, client, w.cfg.Kafka.Topic); err != nil {
@@ -137,15 +139,22 @@ func (w *Writer) enter(client *kgo.Client) {
 	w.client = client
 }
 
-// drop forgets all partitions, but how far they were stored: if nobody else can
-// store them either, what is behind must not look as if it were not.
+// leave keeps how far the partitions were stored: if nobody else can store them
+// either, what is behind must not look as if it were not.
+func (w *Writer) leave() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.left == nil {
+		w.left = make(map[int32]*part)
+	}
+	maps.Copy(w.left, w.parts)
+}
+
+// drop forgets all partitions.
 func (w *Writer) drop() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if len(w.parts) > 0 {
-		w.left = w.parts
-	}
-	w.parts = make(map[int32]*part)
+	clear(w.parts)
 	clear(w.owed)
 }
 
@@ -209,9 +218,11 @@ func (w *Writer) Stats() Stats {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	stats.Partitions, stats.Owed = len(w.parts), len(w.owed)
-	counted := w.parts
-	if len(counted) == 0 {
-		counted = w.left
+	counted := maps.Clone(w.parts)
+	for id, p := range w.left {
+		if counted[id] == nil {
+			counted[id] = p
+		}
 	}
 	now, ends := time.Now(), w.monitor.Ends()
 	for id, p := range counted {
