@@ -112,7 +112,7 @@ func TestUnreadableStored(t *testing.T) {
 	top := c.history(&protocol.HistoryRequest{Channel: room, Limit: 1, Reverse: true}).Offset
 	c.cut()
 	b.h.stop()
-	store, err := sink.OpenSQLite(b.h.opt.Data, sink.SyncNormal)
+	store, err := sink.OpenSQLite(b.h.opt.Data, sink.SyncNormal, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
