@@ -26,6 +26,7 @@ type hostileCmd struct {
 	Attacks     []string      `help:"Which to make, of ${attacks} (default: all)." placeholder:"NAME" json:"attacks,omitempty"`
 	MaxRatio    float64       `help:"A fault when the honest p99 during an attack is above so many times that of the quiet around it; 0: never (default ${default})." default:"0" json:"max_ratio"`
 	MaxGrowth   int           `help:"A fault when an attack makes the server's resident memory grow by more, in MiB; wants --server-pid (default ${default})." default:"128" json:"max_growth_mib"`
+	MaxRest     float64       `help:"A fault when the server uses more CPU a second after an attack than before it by so much, in percent of a core; wants --server-pid; 0: never (default ${default})." default:"60" json:"max_rest_percent"`
 	Drain       time.Duration `help:"How long to wait at the end for what was published (default ${default})." default:"5s" json:"drain_ns"`
 }
 
@@ -60,8 +61,8 @@ func (h *hostileCmd) check() error {
 		return usageError(fmt.Sprintf("--payload must be from %d to %d bytes", check.MinPayload, 1<<20))
 	case h.Quiet <= 0 || h.Attack <= 0 || h.Drain < 0:
 		return usageError("--quiet and --attack must be above 0, --drain not below")
-	case h.MaxRatio < 0 || h.MaxGrowth < 0:
-		return usageError("--max-ratio and --max-growth must not be below 0")
+	case h.MaxRatio < 0 || h.MaxGrowth < 0 || h.MaxRest < 0:
+		return usageError("--max-ratio, --max-growth and --max-rest must not be below 0")
 	}
 	return nil
 }
@@ -92,6 +93,9 @@ func (h *hostileCmd) Run(env environment) error {
 	return s.finish(nil)
 }
 
+// restsIn is how long a server may go on with what an attack has left it.
+const restsIn = time.Second
+
 // siege is a hostile run under way.
 type siege struct {
 	*hostileCmd
@@ -112,6 +116,11 @@ type phase struct {
 
 // hold measures for so long. It ends early with the context.
 func (w *siege) hold(ctx context.Context, d time.Duration) phase {
+	return w.holdUntil(ctx, d, func() bool { return false })
+}
+
+// holdUntil is hold that ends when over says so, too.
+func (w *siege) holdUntil(ctx context.Context, d time.Duration, over func() bool) phase {
 	f := w.fleet
 	before, began := w.server(), f.clock.now()
 	w.high = before.RSS
@@ -121,7 +130,7 @@ func (w *siege) hold(ctx context.Context, d time.Duration) phase {
 		if w.looks++; w.looks%4 == 0 { // each 80 ms: it is not free
 			w.high = max(w.high, w.server().RSS)
 		}
-		return c.Open() == 0
+		return c.Open() == 0 || over()
 	})
 	after := w.server()
 	rec := f.forget(f.clock.now())
@@ -137,7 +146,7 @@ func (w *siege) run(attacks []hostile.Attack) *report.Hostile {
 	from := f.counts()
 	longest := time.Second + w.Quiet
 	for i := range attacks {
-		longest += w.Quiet + max(w.Attack, attacks[i].AtLeast) + time.Second
+		longest += restsIn + w.Quiet + max(w.Attack, attacks[i].AtLeast) + longer*w.Attack + time.Second
 	}
 	count := int64(w.Rate * longest.Seconds())
 	f.talk(&plan{Pacer: pace.Even(w.Rate, count), start: f.clock.now(), layout: &f.layout})
@@ -151,9 +160,11 @@ func (w *siege) run(attacks []hostile.Attack) *report.Hostile {
 		fmt.Fprintf(w.env.stderr, "attack: %s (%s)\n", a.Name, a.Help) // a lost line changes nothing
 		p := report.Attack{Name: a.Name, Help: a.Help, QuietCPU: quiet.cpu, Before: quiet.delivery.Quantiles()}
 		during := w.attacked(ctx, a, &p)
+		rest := w.hold(ctx, min(w.Quiet, restsIn))
 		after := w.hold(ctx, w.Quiet)
 		p.After = after.delivery.Quantiles()
-		p.Closed += after.closed
+		p.Closed += rest.closed + after.closed
+		p.RestCPU = after.cpu
 		p.CPU, p.Growth = during.cpu, during.rss-quiet.endRSS
 		quiet.delivery.Merge(after.delivery)
 		p.Compare(quiet.delivery.Quantiles())
@@ -169,16 +180,22 @@ func (w *siege) run(attacks []hostile.Attack) *report.Hostile {
 	return part
 }
 
+// longer is how much longer than it should an attack may go on until it has shown how it
+// ends: on a busy machine that takes its time.
+const longer = 5
+
 // attacked lets an attack run beside the honest.
 func (w *siege) attacked(ctx context.Context, a *hostile.Attack, p *report.Attack) phase {
-	ctx, end := context.WithTimeout(ctx, max(w.Attack, a.AtLeast))
+	ctx, end := context.WithCancel(ctx)
 	defer end()
+	shown := new(hostile.Shown)
 	done := make(chan hostile.Result, 1)
 	go func() { // ends with ctx
 		e := w.fleet.endpoints[0]
-		done <- a.Run(ctx, hostile.Target{Addr: e.addr, Host: e.host, URI: e.uri})
+		done <- a.Run(ctx, hostile.Target{Addr: e.addr, Host: e.host, URI: e.uri}, shown)
 	}()
-	during := w.hold(ctx, max(w.Attack, a.AtLeast))
+	enough := time.Now().Add(max(w.Attack, a.AtLeast))
+	during := w.holdUntil(ctx, time.Until(enough)+longer*w.Attack, func() bool { return time.Now().After(enough) && shown.Enough(a) })
 	end()
 	p.Result = <-done
 	p.During, p.Lag, p.Closed = during.delivery.Quantiles(), during.lag.Quantiles(), during.closed
@@ -197,6 +214,9 @@ func (h *hostileCmd) judge(p *report.Hostile) {
 		}
 		if h.MaxRatio > 0 && a.RatioP99 > h.MaxRatio {
 			p.Faults = append(p.Faults, fmt.Sprintf("%s: the honest p99 is %.1f times that of the quiet, above %.1f", a.Name, a.RatioP99, h.MaxRatio))
+		}
+		if h.MaxRest > 0 && h.ServerPid > 0 && a.RestCPU > a.QuietCPU+h.MaxRest {
+			p.Faults = append(p.Faults, fmt.Sprintf("%s: the server does not come to rest: %.0f%% of a core after it, %.0f%% before", a.Name, a.RestCPU, a.QuietCPU))
 		}
 		if grown := a.Growth >> 20; h.MaxGrowth > 0 && grown > int64(h.MaxGrowth) {
 			p.Faults = append(p.Faults, fmt.Sprintf("%s: the server grew by %d MiB, above %d", a.Name, grown, h.MaxGrowth))

@@ -16,7 +16,7 @@ func TestHostile(t *testing.T) {
 	// Frames above the default limit are refused before they are inflated.
 	h := startHubbub(t, "127.0.0.1:0", t.TempDir(), "--compression", "--max-size", "262144")
 	code, r, stdout, stderr := loadgen(t, t.Context(), "hostile", "--url", h.url, "--server-pid", strconv.Itoa(h.cmd.Process.Pid),
-		"-c", "20", "--rooms", "4", "-r", "200", "--quiet", "1s", "--attack", "2s", "--drain", "20s")
+		"-c", "20", "--rooms", "4", "-r", "200", "--quiet", "1s", "--attack", "1s", "--drain", "20s")
 	if code != exitOK {
 		t.Fatalf("exit code %d\n%s%s", code, stdout, stderr)
 	}

@@ -40,6 +40,7 @@ const maxMessage = 8 << 20
 const (
 	Continuation = 0
 	Text         = 1
+	Binary       = 2
 	opClose      = 8
 	Ping         = 9
 	opPong       = 10
@@ -128,6 +129,9 @@ func (c *Conn) Send(op byte, payload []byte) error {
 	_, err := c.Write(Frame(nil, Fin|op, payload))
 	return err
 }
+
+// CloseWrite ends this direction alone: the peer reads to the end, and may answer.
+func (c *Conn) CloseWrite() error { return c.Conn.(*net.TCPConn).CloseWrite() }
 
 // Frame appends one frame, masked. The mask is zero: RFC 6455 wants it
 // unpredictable to protect proxies from scripts, and here is neither.

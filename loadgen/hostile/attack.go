@@ -35,6 +35,7 @@ type Attack struct {
 	Deflate bool          // wants permessage-deflate
 	AtLeast time.Duration // how long it takes to show how it ends
 	Ends    []Ending      // how a server may end it; others are a fault
+	Wants   int           // how many such endings show what there is to be shown; 0: one
 
 	prepare func() // makes what takes long to make
 	// act attacks over one connection and returns how that ended.
@@ -92,8 +93,14 @@ type attacker struct {
 // sent all it has.
 const patience = 3 * time.Second
 
+// Shown counts the endings of an attack under way that prove something.
+type Shown struct{ n atomic.Int64 }
+
+// Enough reports whether everything has been shown.
+func (s *Shown) Enough(a *Attack) bool { return s.n.Load() >= int64(max(1, a.Wants)) }
+
 // Run attacks until the context ends, each connection again and again.
-func (a *Attack) Run(ctx context.Context, target Target) Result {
+func (a *Attack) Run(ctx context.Context, target Target, shown *Shown) Result {
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	var sent atomic.Int64
@@ -106,7 +113,11 @@ func (a *Attack) Run(ctx context.Context, target Target) Result {
 				r.Attempts++
 				r.Endings[end]++
 				mu.Unlock()
-				if end == NotNegotiated {
+				if slices.Contains(a.Ends, end) || end == NotNegotiated || end == NotLetIn {
+					shown.n.Add(1)
+				}
+				if end == NotNegotiated || end == NotLetIn {
+					shown.n.Add(int64(a.Wants)) // nothing else will be
 					return
 				}
 				select {
@@ -133,6 +144,8 @@ func (a *Attack) judge(r *Result) {
 			proved += n
 		case end == NotNegotiated:
 			r.Missing = "the server does not offer permessage-deflate"
+		case end == NotLetIn:
+			r.Missing = "the server does not let guests publish to rooms of any name"
 		case end != StillOpen:
 			r.Wrong = append(r.Wrong, fmt.Sprintf("%s: %d connections: %s", a.Name, n, end))
 		}

@@ -41,6 +41,10 @@ func All() []Attack {
 		{Name: "pings-many", AtLeast: 2 * time.Second, Help: "100,000 pings a second from each of 4 connections", Conns: 4, Pause: soon, Ends: append(flood, Reset), act: pings},
 		{Name: "slowloris", Help: "500 handshakes that come a byte at a time", Conns: 500, Pause: soon, AtLeast: slowlorisEnds,
 			Ends: []Ending{Hung, Reset, "HTTP 408", "HTTP 503", "HTTP 429", NotConnected}, act: slowloris},
+		conversations("requests", "odd requests: encoded paths, whole URLs, methods, lists of headers, offers of compression", 2, requests()),
+		conversations("commands", "data of many levels, types that are not published, names that are no text; in JSON and Protobuf", 2, commands()),
+		conversations("half-pairs", "half a surrogate pair in a channel's name", 1, halfPairs()),
+		conversations("half-closed", "a FIN behind the last command", 2, []halfClosed{{false}, {true}}),
 	}
 }
 

@@ -29,6 +29,7 @@ type Attack struct {
 	Closed   uint64    `json:"honest_closed"`
 	CPU      float64   `json:"server_cpu_percent,omitempty"` // of one core, during
 	QuietCPU float64   `json:"server_cpu_percent_before,omitempty"`
+	RestCPU  float64   `json:"server_cpu_percent_after,omitempty"`
 	Growth   int64     `json:"server_rss_growth_bytes,omitempty"` // the highest during, against the end of the quiet before
 }
 
@@ -39,7 +40,7 @@ func (p *Attack) Compare(quiet Quantiles) {
 }
 
 func (t Table) hostile(p *Hostile) {
-	fmt.Fprintf(t, "attack\thow they ended\thonest p50\tp99\tmax\tp99 quiet\tratio\tserver CPU\tgrowth\n")
+	fmt.Fprintf(t, "attack\thow they ended\thonest p50\tp99\tmax\tp99 quiet\tratio\tserver CPU (before, after)\tgrowth\n")
 	for i := range p.Attacks {
 		a := &p.Attacks[i]
 		var ends []string
@@ -49,8 +50,8 @@ func (t Table) hostile(p *Hostile) {
 		if a.Missing != "" {
 			ends = []string{"left out: " + a.Missing}
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%.2f\t%.0f%% (%.0f%%)\t%s\n", a.Name, strings.Join(ends, ", "),
-			Short(a.During.P50), Short(a.During.P99), Short(a.During.Max), Short(max(a.Before.P99, a.After.P99)), a.RatioP99, a.CPU, a.QuietCPU, Mib(a.Growth))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%.2f\t%.0f%% (%.0f%%, %.0f%%)\t%s\n", a.Name, strings.Join(ends, ", "),
+			Short(a.During.P50), Short(a.During.P99), Short(a.During.Max), Short(max(a.Before.P99, a.After.P99)), a.RatioP99, a.CPU, a.QuietCPU, a.RestCPU, Mib(a.Growth))
 	}
 	fmt.Fprintln(t)
 	_ = t.Flush() // the last Flush has the error
