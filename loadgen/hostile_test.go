@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/hubbub-chat/hubbub/loadgen/hostile"
+	"github.com/hubbub-chat/hubbub/loadgen/report"
 	"github.com/hubbub-chat/hubbub/netpoll"
 	"github.com/hubbub-chat/hubbub/schema"
 )
@@ -46,6 +47,7 @@ func TestHostileFinds(t *testing.T) {
 			}
 		}, "honest connections ended"},
 		{"does as it should", "headers", nil, ""},
+		{"takes data of any depth", "commands", nil, "data of 30000 levels (Protobuf): "},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			once := false
@@ -62,6 +64,34 @@ func TestHostileFinds(t *testing.T) {
 				t.Fatalf("exit code %d, want the fault %q\n%s", code, c.fault, stdout)
 			}
 		})
+	}
+}
+
+// TestHostileJudges: what an attack leaves a server with, and what was not measured.
+func TestHostileJudges(t *testing.T) {
+	some := report.Quantiles{Count: 1, P99: 1000}
+	quiet := report.Attack{Name: "x", Before: some, During: some, After: some, RatioP99: 1, QuietCPU: 20, RestCPU: 30}
+	for _, c := range []struct {
+		name  string
+		spoil func(*report.Attack)
+		fault string
+	}{
+		{"right", func(*report.Attack) {}, ""},
+		{"spins", func(a *report.Attack) { a.RestCPU = 119 }, "x: the server does not come to rest: 119% of a core after it, 20% before"},
+		{"nothing during it", func(a *report.Attack) { a.During, a.RatioP99 = report.Quantiles{}, 0 }, "nothing was measured"},
+		{"nothing beside it", func(a *report.Attack) { a.After = report.Quantiles{} }, "nothing was measured"},
+		{"slow", func(a *report.Attack) { a.RatioP99 = 9 }, "9.0 times"},
+		{"grown", func(a *report.Attack) { a.Growth = 200 << 20 }, "grew by 200 MiB"},
+	} {
+		a := quiet
+		c.spoil(&a)
+		h := hostileCmd{MaxRatio: 5, MaxGrowth: 128, MaxRest: 60}
+		h.ServerPid = 1
+		p := report.Hostile{Attacks: []report.Attack{a}}
+		h.judge(&p)
+		if got := strings.Join(p.Faults, ", "); (got == "") != (c.fault == "") || !strings.Contains(got, c.fault) {
+			t.Errorf("%s: %q, want %q", c.name, got, c.fault)
+		}
 	}
 }
 
