@@ -140,7 +140,7 @@ func TestAPIRefuses(t *testing.T) {
 		{"no key, GET", "GET", "/api/info", "", nil, 401},
 
 		{"unknown method", "POST", "/api/none", "{}", []string{key, kind}, 404},
-		{"no method", "POST", "/api/", "{}", []string{key, kind}, 404},
+		{"no method", "POST", "/api/", "{}", []string{key, kind}, 400},
 		{"method with more", "POST", "/api/info/", "{}", []string{key, kind}, 404},
 		{"GET", "GET", "/api/info", "", []string{key}, 405},
 		{"PUT", "PUT", "/api/info", "{}", []string{key, kind}, 405},

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/pprof"
+	"strings"
 	"time"
 
 	"github.com/hubbub-chat/hubbub/netpoll"
@@ -55,6 +56,7 @@ func (n *Node) newWeb() *http.Server {
 	mux := http.NewServeMux()
 	mux.Handle("/", web.Handler())
 	mux.Handle(api.Prefix, n.api)
+	mux.Handle(strings.TrimSuffix(api.Prefix, "/"), n.api)
 	mux.Handle("GET /metrics", n.metrics.Handler())
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "alive") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {

@@ -91,7 +91,7 @@ func (c *Config) setDefaults() {
 	c.PageMessages = cmp.Or(c.PageMessages, 500)
 }
 
-// API answers /api/METHOD. It may be called concurrently.
+// API answers /api/METHOD, and /api in the form of former SDKs. It may be called concurrently.
 type API struct {
 	// immutable
 	cfg   Config
@@ -139,7 +139,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	name := strings.TrimPrefix(r.URL.Path, Prefix)
-	if _, ok := methods[name]; !ok && name != batchMethod {
+	if _, ok := methods[name]; !ok && name != batchMethod && !isCommands(r.URL.Path) {
 		refuse(w, http.StatusNotFound, errMethod)
 		return
 	}
@@ -176,6 +176,10 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, name string) {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), a.cfg.Answer)
 	defer cancel()
+	if isCommands(r.URL.Path) {
+		a.serveCommands(ctx, w, body)
+		return
+	}
 	if name == batchMethod {
 		b, e := readBatch(body)
 		if e != nil {

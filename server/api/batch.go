@@ -96,25 +96,14 @@ func (a *API) serveBatch(ctx context.Context, w http.ResponseWriter, b *batch) {
 		a.write(w, http.StatusOK, a.reply(nil, schema.ErrLimitExceeded.Because("more than 1000 commands")))
 		return
 	}
-	r := replies{make([]map[string]any, len(b.commands))}
-	var waiting []func()
-	settle := func() {
-		for _, f := range waiting {
-			f()
-		}
-		waiting = waiting[:0]
+	list := make([]request, len(b.commands))
+	for i, c := range b.commands {
+		list[i] = c.req
 	}
-	for i := range b.commands {
-		name, req := b.commands[i].name, b.commands[i].req
-		switch req.(type) {
-		case *publish, *broadcast:
-		default:
-			settle() // what comes next may look at what was published
-		}
-		p := a.runNext(ctx, req)
-		waiting = append(waiting, func() { r.Replies[i] = entry(name, a.reply(p())) })
+	r := replies{make([]map[string]any, len(list))}
+	for i, reply := range a.runAll(ctx, list) {
+		r.Replies[i] = entry(b.commands[i].name, reply)
 	}
-	settle()
 	a.write(w, http.StatusOK, r)
 }
 
@@ -123,12 +112,4 @@ func entry(name string, r reply) map[string]any {
 		return map[string]any{"error": r.Error}
 	}
 	return map[string]any{name: r.Result}
-}
-
-// runNext runs a command of a batch whose time is not up.
-func (a *API) runNext(ctx context.Context, req request) pending {
-	if ctx.Err() != nil {
-		return done(nil, schema.ErrInternal.Because("the batch took too long; this command was not run"))
-	}
-	return req.run(ctx, a)
 }
