@@ -19,11 +19,12 @@ const module = "github.com/hubbub-chat/hubbub"
 var mayImport = map[string][]string{
 	"schema":  {},
 	"netpoll": {"internal/httplist"},
-	"fanout":  {"schema", "internal/contact"},
-	"sink":    {"schema", "internal/contact"},
+	"fanout":  {"schema", "internal/contact", "internal/backoff"},
+	"sink":    {"schema", "internal/contact", "internal/backoff"},
 	"loadgen": {"schema", "netpoll", "internal/process"},
 	"server":  {"schema", "netpoll", "fanout", "sink", "internal/contact", "internal/httplist", "internal/process", "internal/secret", "internal/strictjson", "internal/suggest"},
 
+	"internal/backoff":  {},
 	"internal/contact":  {},
 	"internal/httplist": {},
 	"internal/process":  {},

@@ -187,7 +187,7 @@ func (r *Relay) takeOut(room, boot string) {
 				return // contact has a line, and the next look finds it
 			}
 			if err != nil || len(reply) != 2 {
-				r.log.Warn("a dead node's clients could not be taken out of a room yet", zap.String("boot", boot), zap.Error(err))
+				r.rooms.warn(room, "a dead node's clients could not be taken out of a room yet", zap.String("boot", boot), zap.Error(err))
 				return
 			}
 			if cursor = reply[0]; reply[1] == "0" {

@@ -41,6 +41,9 @@ func TestChaos(t *testing.T) {
 	redis := backends.OwnRedis(t, args...)
 	w := newWorld(t, "redis://"+redis.Addr)
 	w.cfg.Patience = 0 // the default
+	if random.IntN(2) == 0 {
+		w.cfg.Keep, w.cfg.KeepTime = 10, 5*time.Second // streams are trimmed, every ten seconds
+	}
 	w.quiet = true     // warnings would be all of the output
 	c := &chaos{w: w, acked: make(map[string]place)}
 	for range 3 {

@@ -37,8 +37,10 @@ func (r *Relay) tellConfirmed() {
 		if _, ok := unsure[s.room]; ok {
 			continue
 		}
-		delete(o.confirms, s)
-		c := confirmation{upTo: s.confirmed, newest: s.highest, lowest: s.untold}
+		c := confirmation{upTo: s.confirmed, newest: s.known(), lowest: s.untold}
+		if c.newest == s.highest {
+			delete(o.confirms, s) // else the rest is told when the batch under way is back
+		}
 		if len(s.open) > 0 {
 			c.oldest = s.open[0]
 		}
@@ -68,7 +70,7 @@ func (r *Relay) tellConfirmed() {
 type confirmation struct {
 	upTo   uint64 // the highest offset that is durable
 	oldest uint64 // that is not, 0 for none
-	newest uint64 // that the boot got, as far as is known
+	newest uint64 // up to which everything that the boot got is known
 	lowest uint64 // durable, and Redis has yet to hear of it; 0: it was there just now
 }
 

@@ -43,7 +43,7 @@ const (
 func (h *History) After(ctx context.Context, room string, after, upTo uint64, limit, maxBytes int) ([]*schema.Message, error) {
 	list, covered, err := h.streamAfter(ctx, room, after, upTo, limit, maxBytes)
 	if err != nil {
-		h.relay.log.Warn("history without the stream", zap.Error(err)) // Redis is away: the store has most of it
+		h.without(room, err) // Redis is away: the store has most of it
 	} else if covered {
 		h.streamed.Add(1)
 		return list, nil
@@ -71,6 +71,11 @@ func (h *History) After(ctx context.Context, room string, after, upTo uint64, li
 	return append(older, list...), nil
 }
 
+// without tells that the stream could not be asked.
+func (h *History) without(room string, err error) {
+	h.relay.rooms.warn(room, "history without the stream", zap.Error(err))
+}
+
 // streamAfter reads the stream. covered says that nothing is missing before
 // the first message; if something is, the list begins where the stream does.
 func (h *History) streamAfter(ctx context.Context, room string, after, upTo uint64, limit, maxBytes int) (list []*schema.Message, covered bool, err error) {
@@ -79,18 +84,16 @@ func (h *History) streamAfter(ctx context.Context, room string, after, upTo uint
 	if upTo > 0 {
 		end = decimal(upTo)
 	}
-	for start, size := after, 0; ; {
+	for start, size := decimal(after), 0; ; {
 		n := min(limit-len(list)+1, streamPage) // the one before the first may come too
-		entries, err := r.client.Do(ctx, r.client.B().Xrange().Key(key).Start(decimal(start)).End(end).Count(int64(n)).Build()).AsXRange()
+		entries, err := r.client.Do(ctx, r.client.B().Xrange().Key(key).Start(start).End(end).Count(int64(n)).Build()).AsXRange()
 		if err != nil {
 			return nil, false, err
 		}
-		page, err := parseEntries(room, entries)
-		if err != nil {
-			return nil, false, err
+		if len(entries) > 0 {
+			start = behind(entries[len(entries)-1])
 		}
-		for _, m := range page {
-			start = m.Offset + 1
+		for _, m := range r.readEntries(room, entries) {
 			if m.Offset == after {
 				covered = true
 				continue
@@ -118,11 +121,9 @@ func (h *History) Before(ctx context.Context, room string, before uint64, limit,
 	entries, err := r.client.Do(ctx, r.client.B().Xrevrange().Key(stream(r.keys.state(room))).End(start).Start("-").Count(int64(limit)).Build()).AsXRange()
 	var list []*schema.Message
 	if err == nil {
-		list, err = parseEntries(room, entries)
-	}
-	if err != nil {
-		r.log.Warn("history without the stream", zap.Error(err))
-		list = nil
+		list = r.readEntries(room, entries)
+	} else {
+		h.without(room, err)
 	}
 	list, cut := fit(list, maxBytes)
 	if len(list) == limit || cut || len(list) > 0 && list[len(list)-1].Prev == 0 {
@@ -168,7 +169,7 @@ func (h *History) Last(ctx context.Context, room string) (uint64, error) {
 		return last, nil
 	}
 	if !rueidis.IsRedisNil(err) {
-		r.log.Warn("history without the stream", zap.Error(err))
+		h.without(room, err)
 	}
 	h.asked.Add(1)
 	return h.store.Last(ctx, room)

@@ -1,13 +1,10 @@
 package redis
 
 import (
-	"context"
-	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
 
-	"github.com/redis/rueidis"
 	"go.uber.org/zap"
 
 	"github.com/hubbub-chat/hubbub/fanout"
@@ -36,19 +33,21 @@ type link struct {
 	mu       sync.Mutex
 	done     func(error) // of Open, until it is answered
 	gap      bool        // payloads wait for a sync
-	queued   bool        // for a sync
+	queued   bool        // for a sync, or for the time when it may be tried again
 	syncing  bool
 	again    bool // a sync is wanted after the one that runs
 	waiting  []string
+	covered  int // of those, that came before the sync's last look at Redis
 	bytes    int
-	overflow bool  // more came than waits
-	used     int64 // when something was published, Unix seconds
+	overflow bool   // more came than waits
+	heard    uint64 // a message that was published, and that Redis did not have at a look
+	retries  int    // syncs in a row that left a gap or failed
+	used     int64  // when something was published, Unix seconds
 }
 
 const (
 	maxWaiting      = 256
 	maxWaitingBytes = 256 << 10
-	syncEntries     = 256 // of one look into the stream
 )
 
 // sync asks for a look at where the room stands.
@@ -127,7 +126,7 @@ func (l *link) apply(payload string) {
 	}
 	b, err := parseBatch(l.room.Name(), payload)
 	if err != nil {
-		l.relay.log.Error("a payload cannot be read", zap.Error(err))
+		l.relay.rooms.warn(l.room.Name(), "a payload cannot be read", zap.Error(err))
 		l.missed("")
 		return
 	}
@@ -143,6 +142,11 @@ func (l *link) apply(payload string) {
 		l.missed(payload)
 		return
 	}
+	l.hand(b, fresh)
+}
+
+// hand delivers what is new of a batch. Called with mu held.
+func (l *link) hand(b batch, fresh []*schema.Message) {
 	l.room.Deliver(fresh)
 	for i, by := range b.by {
 		l.relay.seen(by, b.messages[i])
@@ -185,171 +189,4 @@ func after(list []*schema.Message, offset uint64) []*schema.Message {
 		return 0
 	})
 	return list[i:]
-}
-
-// syncAll is a sync worker.
-func (r *Relay) syncAll() {
-	for {
-		list := r.syncs.take(1)
-		if len(list) == 0 {
-			return
-		}
-		list[0].synchronise()
-	}
-}
-
-// synchronise brings the room to where Redis says that it stands.
-func (l *link) synchronise() {
-	l.mu.Lock()
-	l.queued, l.syncing, l.again, l.overflow = false, true, false, false
-	l.mu.Unlock()
-	r := l.relay
-	r.stats.syncs.Add(1)
-	more, err := true, error(nil)
-	for more && err == nil && r.ctx.Err() == nil {
-		more, err = l.step()
-	}
-	l.mu.Lock()
-	l.syncing = false
-	if err != nil {
-		opening := l.done != nil
-		l.mu.Unlock()
-		if opening {
-			l.failed(err)
-		} else if r.feeds.hears(l) { // else it comes back with the feed
-			if !r.refusedBy(err) {
-				r.log.Warn("a room cannot be brought up to date", zap.Error(err))
-			}
-			time.AfterFunc(time.Second/2+rand.N(time.Second), l.sync)
-		}
-		return
-	}
-	done := l.done
-	l.done, l.gap = nil, false
-	waiting := l.waiting
-	l.waiting, l.bytes = nil, 0
-	for _, payload := range waiting {
-		if l.gap {
-			l.wait(payload)
-		} else {
-			l.apply(payload)
-		}
-	}
-	if l.again || l.overflow {
-		l.wantSync()
-	}
-	l.mu.Unlock()
-	if done != nil {
-		done(nil)
-	}
-}
-
-// mark says what of a boot may not be durable yet.
-type mark struct {
-	oldest uint64 // unconfirmed offset
-	newest uint64 // that the boot got in the room
-}
-
-// standing is what sync.lua says.
-type standing struct {
-	epoch   string
-	last    uint64
-	entries []rueidis.XRangeEntry
-	marks   map[string]mark // by boot
-}
-
-// step asks where the room stands and takes the room there, or on the way. It
-// returns whether there is more to do.
-func (l *link) step() (more bool, err error) {
-	epoch, known := l.room.End()
-	s, err := l.relay.standing(l.room.Name(), epoch, known)
-	if err != nil {
-		return false, err
-	}
-	l.relay.rescueAll(l.room.Name(), s.marks)
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if s.epoch != epoch {
-		snapshot := l.snapshot(s)
-		if epoch == "" {
-			l.room.Fill(snapshot)
-		} else {
-			l.relay.stats.resets.Add(1)
-			l.relay.presence.look()                         // perhaps Redis has lost more than this
-			if s.epoch[:epochLen/2] != epoch[:epochLen/2] { // else it is a heal: all is stored
-				l.relay.keep(l.room)
-				l.relay.cfg.Log.Heal(l.room.Name(), s.epoch)
-			}
-			l.room.Reset(snapshot)
-		}
-		return false, nil
-	}
-	list, err := parseEntries(l.room.Name(), s.entries)
-	if err != nil {
-		return false, err
-	}
-	if len(after(list, known)) == 0 && s.last > known || !l.deliver(list) {
-		return true, l.bridge(epoch, list)
-	}
-	return len(s.entries) == syncEntries, nil
-}
-
-// deliver delivers what links with the room's last message, and returns false
-// when something does not. Called with mu held.
-func (l *link) deliver(list []*schema.Message) bool {
-	_, last := l.room.End()
-	list = after(list, last)
-	n := 0
-	for n < len(list) && list[n].Prev == last {
-		last = list[n].Offset
-		n++
-	}
-	if n > 0 {
-		l.room.Deliver(list[:n])
-	}
-	return n == len(list)
-}
-
-// bridge fills a gap that the stream cannot, from the store. If that has not
-// got everything either, the room gets another epoch: members are to load its
-// history, and again when the store is complete. Called with mu held.
-func (l *link) bridge(epoch string, list []*schema.Message) error {
-	_, last := l.room.End()
-	if rest := after(list, last); len(rest) > 0 {
-		ctx, cancel := context.WithTimeout(l.relay.ctx, 2*time.Second)
-		defer cancel()
-		stored, err := l.relay.cfg.Store.After(ctx, l.room.Name(), last, rest[0].Prev, 1000, 4<<20)
-		if err == nil && linked(stored, last, rest[0].Prev) && l.deliver(stored) && l.deliver(list) {
-			return nil
-		}
-	}
-	return l.relay.renew(l.room.Name(), epoch)
-}
-
-// linked reports whether a list leads from one offset to another.
-func linked(list []*schema.Message, from, to uint64) bool {
-	for _, m := range list {
-		if m.Prev != from {
-			return false
-		}
-		from = m.Offset
-	}
-	return from == to
-}
-
-// snapshot is where the room stands, by entries that are the newest, newest
-// first.
-func (l *link) snapshot(s standing) fanout.Snapshot {
-	snapshot := fanout.Snapshot{Epoch: s.epoch, Last: s.last}
-	slices.Reverse(s.entries)
-	list, err := parseEntries(l.room.Name(), s.entries)
-	if err != nil || len(list) == 0 || list[len(list)-1].Offset != s.last {
-		return snapshot // the store has it
-	}
-	first := len(list) - 1
-	for first > 0 && list[first].Prev == list[first-1].Offset {
-		first--
-	}
-	snapshot.Newest = list[first:]
-	return snapshot
 }

@@ -79,6 +79,77 @@ func TestLateConfirmation(t *testing.T) {
 	}
 }
 
+// A room of which a node always has a batch under way: a confirmation raises the
+// mark to just behind what the node knew of when it told, and no further, and
+// one that is executed late or twice lowers nothing.
+func TestConfirmationRaisesTheMark(t *testing.T) {
+	redis := backends.OwnRedis(t)
+	w := newWorld(t, "redis://"+redis.Addr)
+	a := w.node()
+	w.mu.Lock()
+	w.hold = true // nothing is confirmed but by this test
+	w.mu.Unlock()
+	boot := a.relay.Boot()
+	field := "o:" + boot
+	set := func(text string) { redis.Do("HSET", "test:{lobby}", "last", "900", "epoch", testEpoch, field, text) }
+	for _, c := range []struct {
+		name   string
+		before string
+		told   confirmation
+		want   mark
+	}{
+		{"all is confirmed", "100 300", confirmation{upTo: 300, newest: 300}, mark{0, 0}},
+		{"some is open", "100 300", confirmation{upTo: 200, oldest: 150, newest: 300}, mark{150, 300}},
+		{"a batch is under way", "100 300", confirmation{upTo: 200, newest: 200}, mark{201, 300}},
+		{"a batch is under way, some is open", "100 300", confirmation{upTo: 200, oldest: 150, newest: 200}, mark{150, 300}},
+		{"what is open came after", "100 300", confirmation{upTo: 200, oldest: 300, newest: 200}, mark{201, 300}},
+		{"executed late", "400 500", confirmation{upTo: 200, oldest: 150, newest: 200}, mark{400, 500}},
+		{"executed late, all was confirmed", "400 500", confirmation{upTo: 200, newest: 200}, mark{400, 500}},
+		{"a mark that cannot be read", "x", confirmation{upTo: 200, newest: 200}, mark{0, 0}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			set(c.before)
+			for range 2 { // the second time nothing changes
+				if err := a.relay.confirmCall("lobby", boot, c.told).run(t.Context(), a.relay.client).Error(); err != nil {
+					t.Fatal(err)
+				}
+				s, err := a.relay.standing("lobby", "", 0)
+				if got := s.marks[boot]; err != nil || got != c.want {
+					t.Errorf("the mark is %v, want %v, %v", got, c.want, err)
+				}
+			}
+		})
+	}
+}
+
+// What a batch under way may get is above what its sender knew when it was
+// taken; an offset that turns up meanwhile, of a batch whose outcome was
+// unknown, says nothing about that one.
+func TestKnownWhileABatchIsUnderWay(t *testing.T) {
+	o := newOutbox(0)
+	for i := range 2 * parcelEntries {
+		o.add(entry{message: message("lobby", "1"), counter: uint64(i), done: func(error) {}})
+	}
+	first := o.take()[0]
+	o.minted(first.sender, 100, 101)
+	if got := first.sender.known(); got != 0 {
+		t.Errorf("%d before the batch is back", got)
+	}
+	o.finish(first, nil)
+	if got := first.sender.known(); got != 101 {
+		t.Errorf("%d with nothing under way", got)
+	}
+	second := o.take()[0]
+	o.adopt("lobby", 250)
+	if got := second.sender.known(); got != 101 {
+		t.Errorf("%d with a batch under way", got)
+	}
+	o.finish(second, nil)
+	if got := second.sender.known(); got != 250 {
+		t.Errorf("%d at last", got)
+	}
+}
+
 // Redis is emptied between a message and its confirmation, and others have gone
 // on without it: its confirmation tells.
 func TestConfirmationTellsOfALoss(t *testing.T) {

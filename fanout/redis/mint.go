@@ -195,7 +195,7 @@ func (r *Relay) floor(room string) uint64 {
 	defer cancel()
 	last, err := r.cfg.Store.Last(ctx, room)
 	if err != nil {
-		r.log.Warn("a room begins without what the store has of it", zap.Error(err))
+		r.rooms.warn(room, "a room begins without what the store has of it", zap.Error(err))
 		return unknownFloor
 	}
 	return last

@@ -40,6 +40,7 @@ type sender struct {
 	confirmed uint64   // the highest that is
 	untold    uint64   // the lowest that is and Redis has not heard of, 0 for none
 	highest   uint64   // of all that were minted
+	before    uint64   // highest when the batch under way was taken
 
 	// When the messages accepted so far would all have been sent at the room's
 	// rate (GCRA's theoretical arrival time).
@@ -150,7 +151,7 @@ func (o *outbox) take() (parcels []parcel) {
 // parcel takes a room's next batch, and says how large it is. Called with mu
 // held.
 func (o *outbox) parcel(s *sender) (p parcel, bytes int) {
-	s.underWay = true
+	s.underWay, s.before = true, s.highest
 	i := 0
 	for i < len(s.queue) && i < parcelEntries && (i == 0 || bytes < parcelBytes) {
 		bytes += s.queue[i].message.Size()
@@ -259,6 +260,16 @@ func (o *outbox) highest(room string) uint64 {
 		return s.highest
 	}
 	return 0
+}
+
+// known is the highest offset up to which all that the room got from this boot
+// are noted here: what a batch under way gets lies above. Called with the
+// outbox's mu held.
+func (s *sender) known() uint64 {
+	if s.underWay {
+		return s.before
+	}
+	return s.highest
 }
 
 func (o *outbox) count() (queued, open int) {

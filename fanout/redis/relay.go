@@ -73,17 +73,19 @@ type Relay struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 
-	counter atomic.Uint64 // of messages sent
-	outbox  *outbox
-	feeds   *feeds
-	syncs   *queue[*link]
-	asides  chan struct{} // taken by what waits for an unclear outcome, a cold room or a dead node
-	rescues rescues
-	events  *queue[publication]
-	maybes  maybes
-	heals   heals
-	stats   counters
-	calls   atomic.Uint64 // that minted
+	counter   atomic.Uint64 // of messages sent
+	outbox    *outbox
+	feeds     *feeds
+	syncs     *queue[*link]
+	slowSyncs *queue[*link] // those that ask the store
+	rooms     *roomLog
+	asides    chan struct{} // taken by what waits for an unclear outcome, a cold room or a dead node
+	rescues   rescues
+	events    *queue[publication]
+	maybes    maybes
+	heals     heals
+	stats     counters
+	calls     atomic.Uint64 // that minted
 
 	heartbeat *heartbeat
 	registry  registry
@@ -97,6 +99,7 @@ type Relay struct {
 type counters struct {
 	minted, duplicates, refused, maybe    atomic.Uint64
 	gaps, syncs, resets, rescued, dropped atomic.Uint64
+	unfilled, unreadable                  atomic.Uint64
 }
 
 // New makes a relay. Give it to the hub as its source, and the hub to Start.
@@ -117,7 +120,7 @@ func New(cfg Config) *Relay {
 	}
 	r := &Relay{
 		cfg: cfg, heartbeat: newHeartbeat(&cfg), keys: cfg.Client.keys, log: cfg.Logger, boot: random(bootLen),
-		syncs: newQueue[*link](0), events: newQueue[publication](maxEvents),
+		syncs: newQueue[*link](0), slowSyncs: newQueue[*link](0), rooms: newRoomLog(cfg.Logger), events: newQueue[publication](maxEvents),
 	}
 	r.client = watchedClient{cfg.Client.rueidis, r.heartbeat}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
@@ -133,10 +136,7 @@ func New(cfg Config) *Relay {
 	return r
 }
 
-const (
-	minters = 4
-	syncers = 8
-)
+const minters = 4
 
 // Start begins to relay for a hub.
 func (r *Relay) Start(h *fanout.Hub) {
@@ -145,7 +145,10 @@ func (r *Relay) Start(h *fanout.Hub) {
 		r.wg.Go(r.mintAll) // ends when the outbox is closed and empty
 	}
 	for range syncers {
-		r.wg.Go(r.syncAll) // ends when the queue is closed
+		r.wg.Go(func() { r.syncAll(r.syncs, false) }) // ends when the queue is closed
+	}
+	for range slowSyncers {
+		r.wg.Go(func() { r.syncAll(r.slowSyncs, true) }) // ends when the queue is closed
 	}
 	for range presenceWriters {
 		r.wg.Go(r.presence.attendAll) // ends when presence is closed
@@ -177,6 +180,7 @@ func (r *Relay) Close() {
 	cancel()
 	r.Drain(ended) // at once, if nobody has
 	r.syncs.close()
+	r.slowSyncs.close()
 	r.tellConfirmed()
 	r.cancel()
 	r.wg.Wait()
@@ -215,6 +219,8 @@ type Stats struct {
 	Refused, Maybe   uint64 // not minted; outcome unknown
 	Gaps, Syncs      uint64 // gaps seen, looks at where a room stands
 	Resets           uint64 // rooms whose members were told to load anew
+	Unfilled         uint64 // gaps that neither the stream nor the store could fill
+	Unreadable       uint64 // reads of a stream that met entries which cannot be read
 	Peers            int    // living nodes, this one among them
 	Isolated         bool   // without Redis for too long
 	Orders           uint64 // carried out
@@ -227,6 +233,7 @@ func (r *Relay) Stats() Stats {
 	s := Stats{
 		Minted: r.stats.minted.Load(), Duplicates: r.stats.duplicates.Load(), Refused: r.stats.refused.Load(), Maybe: r.stats.maybe.Load(),
 		Gaps: r.stats.gaps.Load(), Syncs: r.stats.syncs.Load(), Resets: r.stats.resets.Load(),
+		Unfilled: r.stats.unfilled.Load(), Unreadable: r.stats.unreadable.Load(),
 		Rescued: r.stats.rescued.Load(), Dropped: r.stats.dropped.Load(),
 	}
 	s.Rooms, s.Feeds = r.feeds.count()

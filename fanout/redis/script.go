@@ -14,6 +14,8 @@ import (
 type script struct{ text, digest string }
 
 var (
+	//go:embed state.lua
+	stateText string
 	//go:embed mint.lua
 	mintText string
 	//go:embed sync.lua
@@ -41,7 +43,9 @@ var (
 	absentScript   = newScript(absentText)
 )
 
+// newScript makes a script of its own text, behind what all of them share.
 func newScript(text string) *script {
+	text = stateText + text
 	sum := sha1.Sum([]byte(text)) //nolint:gosec // see above
 	return &script{text, hex.EncodeToString(sum[:])}
 }

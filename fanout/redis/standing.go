@@ -7,31 +7,60 @@ import (
 	"time"
 
 	"github.com/redis/rueidis"
+	"go.uber.org/zap"
 
 	"github.com/hubbub-chat/hubbub/schema"
 )
 
-// standing asks Redis where a room stands. epoch and known are where it stands
-// on this node, empty and 0 when it is not in memory.
-func (r *Relay) standing(room, epoch string, known uint64) (s standing, err error) {
-	floor := "-1"
-	for {
-		state := r.keys.state(room)
-		ctx, cancel := context.WithTimeout(r.ctx, silence)
-		reply, err := call{syncScript, []string{state, stream(state)}, []string{
-			decimal(known), epoch, floor, newEpoch(), decimal(syncEntries), decimal(r.cfg.Idle.Milliseconds()),
-			decimal(r.outbox.highest(room)),
-		}}.run(ctx, r.client).ToArray()
-		cancel()
-		if cold, ok := rueidis.IsRedisErr(err); ok && floor == "-1" && strings.HasPrefix(cold.Error(), "COLD") {
-			floor = decimal(r.floor(room))
-			continue
-		}
-		if err != nil {
-			return s, err
-		}
-		return parseStanding(reply)
+// mark says what of a boot may not be durable yet.
+type mark struct {
+	oldest uint64 // unconfirmed offset
+	newest uint64 // that the boot got in the room
+}
+
+// standing is what sync.lua says.
+type standing struct {
+	epoch   string
+	last    uint64
+	entries []rueidis.XRangeEntry
+	marks   map[string]mark // by boot
+}
+
+// unasked is a floor for when the store was not asked.
+const unasked = "-1"
+
+// isCold reports whether Redis needs to know what the store has of a room.
+func isCold(err error) bool {
+	reply, ok := rueidis.IsRedisErr(err)
+	return ok && strings.HasPrefix(reply.Error(), "COLD")
+}
+
+// standing asks Redis where a room stands, and the store if Redis does not know
+// the room. epoch and known are where it stands on this node, empty and 0 when
+// it is not in memory.
+func (r *Relay) standing(room, epoch string, known uint64) (standing, error) {
+	given := r.outbox.highest(room)
+	s, err := r.lookAt(room, epoch, known, given, unasked)
+	if isCold(err) {
+		s, err = r.lookAt(room, epoch, known, given, decimal(r.floor(room)))
 	}
+	return s, err
+}
+
+// lookAt is one look at where a room stands. given is the highest offset that this
+// node knows to have been given, whether it has the message or not; floor is the
+// highest that the store has.
+func (r *Relay) lookAt(room, epoch string, known, given uint64, floor string) (standing, error) {
+	state := r.keys.state(room)
+	ctx, cancel := context.WithTimeout(r.ctx, silence)
+	defer cancel()
+	reply, err := call{syncScript, []string{state, stream(state)}, []string{
+		decimal(known), epoch, floor, newEpoch(), decimal(syncEntries), decimal(r.cfg.Idle.Milliseconds()), decimal(given),
+	}}.run(ctx, r.client).ToArray()
+	if err != nil {
+		return standing{}, err
+	}
+	return parseStanding(reply)
 }
 
 func parseStanding(reply []rueidis.RedisMessage) (s standing, err error) {
@@ -55,21 +84,21 @@ func parseStanding(reply []rueidis.RedisMessage) (s standing, err error) {
 		if s.marks == nil {
 			s.marks = make(map[string]mark)
 		}
-		if s.marks[marks[i]], err = parseMark(marks[i+1]); err != nil {
-			return s, err
-		}
+		s.marks[marks[i]] = parseMark(marks[i+1])
 	}
 	return s, nil
 }
 
-func parseMark(text string) (mark, error) {
+// parseMark reads a mark. One that cannot be read stands for everything that
+// the stream has of its boot.
+func parseMark(text string) mark {
 	oldest, newest, _ := strings.Cut(text, " ")
 	o, err1 := strconv.ParseUint(oldest, 10, 64)
 	n, err2 := strconv.ParseUint(newest, 10, 64)
 	if err1 != nil || err2 != nil {
-		return mark{}, errMalformed
+		return mark{}
 	}
-	return mark{o, n}, nil
+	return mark{o, n}
 }
 
 // parseEntry makes a message of an entry of a stream.
@@ -89,18 +118,31 @@ func parseEntry(room string, e rueidis.XRangeEntry) (*schema.Message, sent, erro
 	return m, by, nil
 }
 
-func parseEntries(room string, entries []rueidis.XRangeEntry) ([]*schema.Message, error) {
-	list := make([]*schema.Message, len(entries))
-	for i, e := range entries {
-		m, _, err := parseEntry(room, e)
-		if err != nil {
-			return nil, err
+// parseEntries makes messages of the entries that can be read, and counts the
+// others. What they were is a gap, as if they had been deleted.
+func parseEntries(room string, entries []rueidis.XRangeEntry) (list []*schema.Message, unreadable int) {
+	list = make([]*schema.Message, 0, len(entries))
+	for _, e := range entries {
+		if m, _, err := parseEntry(room, e); err == nil {
+			m.MakeReadable()
+			list = append(list, m)
 		}
-		m.MakeReadable()
-		list[i] = m
 	}
-	return list, nil
+	return list, len(entries) - len(list)
 }
+
+// readEntries is parseEntries, and tells of what cannot be read.
+func (r *Relay) readEntries(room string, entries []rueidis.XRangeEntry) []*schema.Message {
+	list, unreadable := parseEntries(room, entries)
+	if unreadable > 0 {
+		r.stats.unreadable.Add(1)
+		r.rooms.warn(room, "entries of a room's stream cannot be read", zap.Int("entries", unreadable))
+	}
+	return list
+}
+
+// behind is where to go on reading a stream after an entry, readable or not.
+func behind(e rueidis.XRangeEntry) string { return "(" + e.ID }
 
 // renew gives a room another epoch, as after a loss.
 func (r *Relay) renew(room, epoch string) error {
@@ -133,7 +175,8 @@ func (c *Client) Range(ctx context.Context, room string, after, upTo uint64) ([]
 	if err != nil {
 		return nil, err
 	}
-	return parseEntries(room, entries)
+	list, _ := parseEntries(room, entries)
+	return list, nil
 }
 
 // healEvery is how often a room is healed at most.

@@ -72,7 +72,7 @@ func (r *Relay) rescueAll(room string, marks map[string]mark) {
 		}
 		r.onceAside(boot+room, func() {
 			if err := r.rescue(room, boot, left); err != nil && r.ctx.Err() == nil && !r.refusedBy(err) {
-				r.log.Warn("messages of a dead node could not be produced yet", zap.String("boot", boot), zap.Error(err))
+				r.rooms.warn(room, "messages of a dead node could not be produced yet", zap.String("boot", boot), zap.Error(err))
 			}
 		})
 	}
@@ -128,18 +128,15 @@ func (r *Relay) rescue(room, boot string, left mark) error {
 	}
 	state := r.keys.state(room)
 	highest := left.newest
-	for start := left.oldest; ; {
-		entries, err := r.client.Do(r.ctx, r.client.B().Xrange().Key(stream(state)).Start(decimal(start)).End("+").Count(500).Build()).AsXRange()
+	for start := decimal(left.oldest); ; {
+		entries, err := r.client.Do(r.ctx, r.client.B().Xrange().Key(stream(state)).Start(start).End("+").Count(500).Build()).AsXRange()
 		if err != nil {
 			return err
 		}
 		var list []*schema.Message
 		for _, e := range entries {
-			m, by, err := parseEntry(room, e)
-			if err != nil {
-				return err
-			}
-			if start = m.Offset + 1; by.boot == boot {
+			start = behind(e)
+			if m, by, err := parseEntry(room, e); err == nil && by.boot == boot {
 				list, highest = append(list, m), max(highest, m.Offset)
 			}
 		}
