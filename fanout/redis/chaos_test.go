@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -17,7 +18,7 @@ import (
 )
 
 // TestChaos lets three nodes publish while Redis is killed, with and without
-// its data, emptied and stopped, and while nodes die with messages that were
+// its data, emptied, damaged and stopped, and while nodes die with messages that were
 // seen and not stored. Whatever happens, what was acknowledged is stored once,
 // no offset is given twice, and a member sees a chain without a gap until it is
 // told to load anew. CHAOS_SEED repeats a run's faults, CHAOS_SECONDS makes it
@@ -44,7 +45,7 @@ func TestChaos(t *testing.T) {
 	if random.IntN(2) == 0 {
 		w.cfg.Keep, w.cfg.KeepTime = 10, 5*time.Second // streams are trimmed, every ten seconds
 	}
-	w.quiet = true     // warnings would be all of the output
+	w.quiet = true // warnings would be all of the output
 	c := &chaos{w: w, acked: make(map[string]place)}
 	for range 3 {
 		c.add()
@@ -58,7 +59,7 @@ func TestChaos(t *testing.T) {
 	go func() { defer close(came); c.comeBack(coming) }()
 	for end := time.Now().Add(time.Duration(seconds) * time.Second); time.Now().Before(end); {
 		time.Sleep(time.Duration(200+random.IntN(600)) * time.Millisecond)
-		switch fault := random.IntN(5); fault {
+		switch fault := random.IntN(6); fault {
 		case 0:
 			t.Log("Redis is killed")
 			redis.Kill9()
@@ -72,6 +73,11 @@ func TestChaos(t *testing.T) {
 			redis.Pause()
 			time.Sleep(time.Duration(random.IntN(1500)) * time.Millisecond)
 			redis.Continue()
+		case 3:
+			t.Log("a room's state is damaged")
+			damages := []string{"last 9", "last x", "epoch x", "epoch " + testEpoch}
+			field, value, _ := strings.Cut(damages[random.IntN(len(damages))], " ")
+			redis.Do("HSET", fmt.Sprintf("test:{room%d}", random.IntN(chaosRooms)), field, value)
 		default:
 			t.Log("a node dies")
 			c.crash()

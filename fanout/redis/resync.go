@@ -249,6 +249,7 @@ func (l *link) reset(epoch string, s standing) {
 	r.stats.resets.Add(1)
 	r.presence.look()                               // perhaps Redis has lost more than this
 	if s.epoch[:epochLen/2] != epoch[:epochLen/2] { // else it is a heal: all is stored
+		r.rooms.warn(l.room.Name(), "Redis has lost something of a room, or has what cannot be read: members load it anew")
 		r.keep(l.room)
 		r.cfg.Log.Heal(l.room.Name(), s.epoch)
 	}

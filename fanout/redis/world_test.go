@@ -42,6 +42,9 @@ type world struct {
 	down bool // the store does not answer
 	asks int  // questions to the store
 
+	hung    chan struct{} // while not nil, reads after an offset wait until it is closed
+	hanging int           // how many do
+
 	quiet bool // nodes do not log
 }
 
@@ -129,6 +132,15 @@ func (w *world) Last(_ context.Context, room string) (uint64, error) {
 }
 
 func (w *world) After(_ context.Context, room string, after, upTo uint64, limit, _ int) (page []*schema.Message, err error) {
+	w.mu.Lock()
+	hung := w.hung
+	if hung != nil {
+		w.hanging++
+	}
+	w.mu.Unlock()
+	if hung != nil {
+		<-hung
+	}
 	for _, m := range w.stored(room) {
 		if m.Offset > after && m.Offset <= upTo && len(page) < limit {
 			page = append(page, m)
