@@ -144,7 +144,7 @@ func (l *link) unsynchronised(err error) {
 	switch {
 	case opening:
 		l.failed(err)
-	case retry:
+	case retry && !l.relay.refusedBy(err):
 		l.relay.rooms.warn(l.room.Name(), "a room cannot be brought up to date", zap.Error(err))
 	}
 }
@@ -249,7 +249,7 @@ func (l *link) reset(epoch string, s standing) {
 	r.stats.resets.Add(1)
 	r.presence.look()                               // perhaps Redis has lost more than this
 	if s.epoch[:epochLen/2] != epoch[:epochLen/2] { // else it is a heal: all is stored
-		r.rooms.warn(l.room.Name(), "Redis has lost something of a room, or has what cannot be read: members load it anew")
+		r.rooms.info(l.room.Name(), "Redis has lost something of a room, or has what cannot be read: members load it anew")
 		r.keep(l.room)
 		r.cfg.Log.Heal(l.room.Name(), s.epoch)
 	}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 )
 
 // roomLog writes what concerns single rooms: at most one line per room, message
@@ -33,11 +34,23 @@ func newRoomLog(log *zap.Logger) *roomLog { return &roomLog{log: log, now: time.
 
 // warn writes a line unless the last minute had it.
 func (l *roomLog) warn(room, message string, fields ...zap.Field) {
+	l.write(zap.WarnLevel, room, message, fields)
+}
+
+// info is warn for what is as it should be.
+func (l *roomLog) info(room, message string, fields ...zap.Field) {
+	l.write(zap.InfoLevel, room, message, fields)
+}
+
+func (l *roomLog) write(level zapcore.Level, room, message string, fields []zap.Field) {
+	if !l.log.Core().Enabled(level) {
+		return
+	}
 	if n, ok := l.due(roomLine{room, message}); ok {
 		if n > 0 {
 			fields = append(fields, zap.Int("lines_left_out", n))
 		}
-		l.log.Warn(message, append(fields, zap.String("room", room))...)
+		l.log.Log(level, message, append(fields, zap.String("room", room))...)
 	}
 }
 

@@ -31,8 +31,8 @@ const unasked = "-1"
 
 // isCold reports whether Redis needs to know what the store has of a room.
 func isCold(err error) bool {
-	reply, ok := rueidis.IsRedisErr(err)
-	return ok && strings.HasPrefix(reply.Error(), "COLD")
+	a, _ := answerOf(err)
+	return a.code == "COLD"
 }
 
 // standing asks Redis where a room stands, and the store if Redis does not know
