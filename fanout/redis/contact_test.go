@@ -90,7 +90,7 @@ func TestLinesOfChanges(t *testing.T) {
 // when a message needs it.
 func TestRightsAreComplete(t *testing.T) {
 	command := regexp.MustCompile(`redis\.p?call\('([A-Z]+)'`)
-	for _, s := range []string{mintText, syncText, confirmText, renewText, nodesText, attendText, attendedText, absentText} {
+	for _, s := range []string{stateText, mintText, syncText, confirmText, renewText, nodesText, attendText, attendedText, absentText} {
 		for _, found := range command.FindAllStringSubmatch(s, -1) {
 			if !strings.Contains(rightsText, "{'"+found[1]+"'") {
 				t.Errorf("rights.lua does not ask for %s", found[1])
