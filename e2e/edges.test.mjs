@@ -112,6 +112,24 @@ test('a browser that stores nothing, or is full, has a page without a memory', L
   }
 });
 
+test('a stored value of a wrong type is as good as none', LIMIT, async () => {
+  const ada = await visitor('Ada', { room: 'types' });
+  for (const value of ['null', '{}', '"x"', '5', '[null]', '[[]]', '[{}]', '{"length":3}', 'true', '', '{']) {
+    await ada.page.evaluate((text) => {
+      for (const key of ['rooms', 'clients', 'name']) localStorage[`hubbub.${key}`] = text;
+      for (const key of ['outbox types', 'outbox lobby', 'token']) sessionStorage[`hubbub.${key}`] = text;
+    }, value);
+    await ada.page.reload();
+    const name = await eventually(() => ada.page.evaluate(() => (
+      document.getElementById('profile').open ? 'asked' : document.getElementById('me-name').textContent)), `a page, with ${value}`);
+    if (name === 'asked') await ada.answer();
+    else assert.equal(name, 'x', 'the one value that is a name');
+    await ada.connected();
+    await works(ada, `with (${value})`);
+  }
+  await leave(ada);
+});
+
 test('the Enter that ends a word of an input method does not send', LIMIT, async () => {
   const ada = await visitor('Ada', { room: 'input methods' });
   const { page } = ada;
