@@ -98,3 +98,48 @@ func TestRightsAreComplete(t *testing.T) {
 		}
 	}
 }
+
+// A node whose clock is wrong cannot publish, and is not ready. It is as soon as
+// the clock is right.
+func TestClocksDiffer(t *testing.T) {
+	now := time.Now()
+	for _, c := range []struct {
+		began, ended, redis time.Duration
+		differ              bool
+	}{
+		{0, 0, 0, false},
+		{0, 0, time.Second, false},
+		{0, 0, -time.Second, false},
+		{0, 10 * time.Second, 9 * time.Second, false}, // slow is not wrong
+		{0, 10 * time.Second, -1100 * time.Millisecond, true},
+		{0, 10 * time.Second, 11100 * time.Millisecond, true},
+		{0, 0, -24 * time.Hour, true},
+	} {
+		h := newHeartbeat(&Config{})
+		h.clocks(now.Add(c.began), now.Add(c.ended), now.Add(c.redis))
+		if got := h.skew.Load() != nil; got != c.differ {
+			t.Errorf("%+v: %v", c, got)
+		}
+	}
+	client, err := Open(t.Context(), ClientConfig{URL: "redis://" + backends.Redis(t).Addr, Prefix: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	r := New(Config{Client: client}) // which does not beat by itself
+	beat := func(redis time.Time) {
+		r.heartbeat.clocks(now, now, redis)
+		r.conclude(t.Context(), []probe{{}})
+	}
+	beat(now.Add(-2 * time.Second))
+	if err := r.Ready(); err == nil || !strings.Contains(err.Error(), "the clocks of Redis and this node differ by 2s") {
+		t.Errorf("ready: %v", err)
+	}
+	if err := r.admit("lobby"); !isRefused(err) {
+		t.Errorf("a publish: %v", err)
+	}
+	beat(now)
+	if err := r.admit("lobby"); err != nil {
+		t.Errorf("a publish afterwards: %v", err)
+	}
+}

@@ -30,7 +30,8 @@ type heartbeat struct {
 	mu        sync.Mutex
 	primaries map[string]*contact.Contact // by address, for admission; they log nothing
 
-	trusted atomic.Int64 // Unix milliseconds from which on silent nodes count as dead
+	skew    atomic.Pointer[error] // the clocks disagree; nil: they do not
+	trusted atomic.Int64          // Unix milliseconds from which on silent nodes count as dead
 
 	// owned by beatAll
 	redialed time.Time
@@ -231,6 +232,9 @@ func (r *Relay) conclude(ctx context.Context, probes []probe) {
 			h.right.Store(false)
 		}
 	}
+	if skew := h.skew.Load(); failed == nil && refused == nil && skew != nil {
+		refused = *skew
+	}
 	switch {
 	case failed != nil:
 		h.all.Failed(failed)
@@ -241,6 +245,25 @@ func (r *Relay) conclude(ctx context.Context, probes []probe) {
 	}
 	if elsewhere {
 		r.redial()
+	}
+}
+
+// maxSkew is how far the clocks of a node and of Redis may differ: mint.lua
+// refuses above it, since offsets are times.
+const maxSkew = time.Second
+
+// clocks compares the clocks by a call that began and ended here, and read
+// Redis' clock between. Without it a node whose clock is wrong would be ready,
+// and refuse every message.
+func (h *heartbeat) clocks(began, ended, redis time.Time) {
+	skew := max(began.Sub(redis), redis.Sub(ended))
+	if skew <= maxSkew {
+		h.skew.Store(nil)
+		return
+	}
+	err := fmt.Errorf("the clocks of Redis and this node differ by %v", skew.Round(time.Millisecond))
+	if h.skew.Swap(&err) == nil {
+		h.look()
 	}
 }
 

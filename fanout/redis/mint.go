@@ -71,7 +71,7 @@ func (r *Relay) minted(p parcel, result rueidis.RedisResult) {
 		r.aside(p, func() { r.warm(p) })
 	case answer.again || !answered && neverSent(err):
 		if answer.code == "CLOCK" {
-			r.log.Warn("the clocks of Redis and this node disagree, or Redis is slow", zap.Error(err))
+			r.heartbeat.look() // whether it is the clocks, or a call that took long
 		}
 		r.retry(p)
 	case answer.before:

@@ -114,6 +114,7 @@ func (r *Relay) nodes(ctx context.Context, boot string, record []byte) (s standi
 	if !r.trusts() {
 		forget = 24 * time.Hour // nobody could write
 	}
+	began := time.Now()
 	reply, err := call{nodesScript, []string{r.keys.nodes()}, []string{
 		decimal(forget.Milliseconds()), boot, string(record),
 	}}.run(ctx, r.client).ToArray()
@@ -129,6 +130,7 @@ func (r *Relay) nodes(ctx context.Context, boot string, record []byte) (s standi
 	if err := cmp.Or(err1, err2, err3); err != nil || len(list)%3 != 0 {
 		return s, errMalformed
 	}
+	r.heartbeat.clocks(began, time.Now(), time.UnixMilli(now))
 	s = standings{known == 1, make(map[string]nodeRecord), make(map[string]time.Duration), nil, make(map[string]position)}
 	for i := 0; i < len(list); i += 3 {
 		s.add(now, list[i], list[i+1], list[i+2])
