@@ -39,6 +39,11 @@ type Config struct {
 	Overflow Close // sent to a peer that exceeds MaxQueue; default 1008
 	Flood    Close // sent to a peer that a Charger refuses; default 1008
 
+	// TurnedAway is told on a loop, which it must not block, when the server begins to
+	// turn connections away, with what there is too little of, and with "" when none has
+	// been for ten seconds. Default: nothing is told.
+	TurnedAway func(limit string)
+
 	// Panicked is told of a panic in a Handler. The panic has cost its
 	// connection and nothing else. Default: nothing is told.
 	Panicked func(v any, stack []byte)
@@ -76,6 +81,9 @@ func (c *Config) setDefaults() {
 	}
 	if c.Flood.Code == 0 {
 		c.Flood = Close{1008, "too many frames"}
+	}
+	if c.TurnedAway == nil {
+		c.TurnedAway = func(string) {}
 	}
 	if c.Panicked == nil {
 		c.Panicked = func(any, []byte) {}
@@ -162,6 +170,9 @@ func (e *Engine) Loops() []*Loop { return e.loops }
 
 // Conns is the number of open sockets, those in their handshake included.
 func (e *Engine) Conns() int { return int(e.conns.Load()) }
+
+// MaxConns is how many sockets may be open: above it new ones are turned away.
+func (e *Engine) MaxConns() int { return e.cfg.MaxConns }
 
 // Stats sums the counters of all loops.
 func (e *Engine) Stats() Stats {

@@ -31,8 +31,10 @@ type listener struct {
 	full   []byte // the answer when it is
 
 	// owned by the first loop once that runs
-	fd     int  // -1 when closed
-	paused bool // out of descriptors: not in the epoll set until the next tick
+	fd     int    // -1 when closed
+	paused bool   // out of descriptors: not in the epoll set until the next tick
+	away   bool   // connections are turned away, Config.TurnedAway has been told
+	awayAt uint32 // when one was last, loop seconds
 
 	accepted, refused atomic.Uint64
 }
@@ -116,6 +118,7 @@ func (ln *listener) accept(l *Loop) {
 			// tick, instead of waking the loop again and again.
 			_ = unix.EpollCtl(l.epfd, unix.EPOLL_CTL_DEL, ln.fd, nil)
 			ln.paused = true
+			ln.turnedAway(l, "open files")
 			return
 		}
 	}
@@ -125,10 +128,15 @@ func (ln *listener) accept(l *Loop) {
 func (ln *listener) deal(l *Loop, fd int) {
 	e := ln.engine
 	conns, heads := e.conns.Add(1), e.heads.Add(1)
-	if conns > int64(e.cfg.MaxConns) || heads > int64(e.cfg.MaxHeads) {
+	if full := conns > int64(e.cfg.MaxConns); full || heads > int64(e.cfg.MaxHeads) {
 		e.conns.Add(-1)
 		e.heads.Add(-1)
 		ln.refused.Add(1)
+		if full {
+			ln.turnedAway(l, "connections")
+		} else {
+			ln.turnedAway(l, "connections without a request")
+		}
 		_, _ = unix.Write(fd, ln.full) // best effort: it is new, so it has room
 		_ = unix.Close(fd)
 		return
@@ -138,6 +146,30 @@ func (ln *listener) deal(l *Loop, fd int) {
 		to.adopt(adopted{fd: int32(fd)})
 	} else {
 		l.add(fd, stateHead, nil)
+	}
+}
+
+// turnedAway notes that there is no room, and tells once.
+func (ln *listener) turnedAway(l *Loop, limit string) {
+	ln.awayAt = l.second
+	if !ln.away {
+		ln.away = true
+		ln.engine.cfg.TurnedAway(limit)
+	}
+}
+
+// quietAfter is for how many seconds nobody has been turned away when there is room again.
+const quietAfter = 10
+
+// tick tries again what failed for want of descriptors, and tells when there is room.
+// On the first loop only.
+func (ln *listener) tick(l *Loop) {
+	if ln.paused {
+		ln.watch(l)
+	}
+	if ln.away && l.second-ln.awayAt >= quietAfter {
+		ln.away = false
+		ln.engine.cfg.TurnedAway("")
 	}
 }
 

@@ -4,15 +4,15 @@ import "time"
 
 // sweeping reports whether there is something for ticks to do.
 func (l *Loop) sweeping() bool {
-	return len(l.slots)-1 > len(l.free) || l.index == 0 && l.engine.listen != nil && l.engine.listen.paused
+	return len(l.slots)-1 > len(l.free) || l.index == 0 && l.engine.listen != nil && (l.engine.listen.paused || l.engine.listen.away)
 }
 
 // tick sweeps a slice of the connections: dead-lines of handshakes and closes,
 // and the Handlers' own.
 func (l *Loop) tick() {
 	l.tickAt = l.now.Add(time.Second / ticksPerSecond)
-	if ln := l.engine.listen; l.index == 0 && ln != nil && ln.paused {
-		ln.watch(l)
+	if ln := l.engine.listen; l.index == 0 && ln != nil {
+		ln.tick(l)
 	}
 	cfg := &l.engine.cfg
 	handshake := uint32(cfg.HandshakeTimeout / time.Second)

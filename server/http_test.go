@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/hubbub-chat/hubbub/schema"
 )
 
@@ -300,8 +302,21 @@ func TestInUse(t *testing.T) {
 // A node that is full says so, and takes the next one when there is room.
 func TestFull(t *testing.T) {
 	h := start(t, func(o *options) { o.MaxConns = 2 })
+	w, err := keepAlive(h.addr()) // as a scraper has it
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.close()
+	ready := func(status int, says string) {
+		t.Helper()
+		if got, body, err := w.fetch("/readyz"); err != nil || got != status || body != says+"\n" {
+			t.Errorf("readyz: %d %q, %v; want %d %q", got, body, err, status, says)
+		}
+	}
 	a := h.client(schema.JSON)
+	ready(http.StatusOK, "ready")
 	h.client(schema.JSON)
+	ready(http.StatusServiceUnavailable, "full: 2 of 2 connections")
 	conn, err := net.Dial("tcp", h.addr())
 	if err != nil {
 		t.Fatal(err)
@@ -311,9 +326,16 @@ func TestFull(t *testing.T) {
 	if line, err := bufio.NewReader(conn).ReadString('\n'); err != nil || !strings.HasPrefix(line, "HTTP/1.1 503") {
 		t.Errorf("answered %q, %v; want 503", line, err)
 	}
+	eventually(t, "it is counted, and logged once", func() bool {
+		now, _ := w.scrape(t)
+		return now["hubbub_connections"] == 2 && now["hubbub_max_connections"] == 2 && now[`hubbub_drops_total{reason="server_full"}`] == 1 &&
+			h.logs.FilterMessageSnippet("the server is full").FilterField(zap.String("limit", "connections")).Len() == 1
+	})
 	a.cut()
 	eventually(t, "there is room", func() bool { return h.node.engine.Conns() < 2 })
+	ready(http.StatusOK, "ready")
 	h.client(schema.JSON)
+	eventually(t, "that there is room is logged", func() bool { return h.logs.FilterMessageSnippet("room for connections again").Len() == 1 })
 }
 
 // /echo is there when asked for, and only then.

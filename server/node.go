@@ -76,6 +76,7 @@ func NewNode(cfg serveCmd, log *zap.Logger) (_ *Node, err error) {
 	n.metrics = metrics.New(metrics.Sources{ // read when the node runs
 		Net:      func() netpoll.Stats { return n.engine.Stats() },
 		Conns:    func() int { return n.engine.Conns() },
+		MaxConns: func() int { return n.engine.MaxConns() },
 		Sessions: func() int { return n.sessions.Connected() },
 		Hub:      func() fanout.Stats { return n.hub.Stats() },
 		Queue:    func() metrics.Queue { return n.delivery.Queue() },
@@ -229,6 +230,14 @@ func (n *Node) engineConfig() (c netpoll.Config, err error) {
 		Compression:  n.cfg.Compression,
 		Overflow:     netpoll.Close(schema.CloseSlow),
 		Flood:        netpoll.Close(schema.CloseTooManyRequests),
+		TurnedAway: func(limit string) {
+			if limit == "" {
+				n.log.Info("there is room for connections again", zap.Int("connections", n.engine.Conns()))
+				return
+			}
+			n.log.Warn("the server is full: new connections are turned away", zap.String("limit", limit),
+				zap.Int("connections", n.engine.Conns()), zap.Int("max_connections", n.engine.MaxConns()))
+		},
 		Panicked: func(v any, stack []byte) {
 			n.log.Error("a connection's handler panicked", zap.Any("panic", v), zap.ByteString("stack", stack))
 		},

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/pprof"
@@ -72,6 +73,10 @@ func (n *Node) newWeb() *http.Server {
 		}
 		if n.isolated.Load() {
 			answer(w, http.StatusServiceUnavailable, noContact) // as for every handshake
+			return
+		}
+		if conns, most := n.engine.Conns(), n.engine.MaxConns(); conns >= most {
+			answer(w, http.StatusServiceUnavailable, fmt.Sprintf("full: %d of %d connections", conns, most))
 			return
 		}
 		answer(w, http.StatusOK, "ready")

@@ -20,6 +20,7 @@ import (
 type Sources struct {
 	Net      func() netpoll.Stats
 	Conns    func() int // open sockets
+	MaxConns func() int // as many as there may be
 	Sessions func() int // connected clients
 	Hub      func() fanout.Stats
 	Queue    func() Queue

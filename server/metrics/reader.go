@@ -41,6 +41,7 @@ func newReader(src Sources) *reader {
 		add(prometheus.CounterValue, name, help, func(s *snapshot) float64 { return float64(value(s)) })
 	}
 	gauge("hubbub_connections", "Open sockets of the event loops, those in their handshake included.", func(s *snapshot) float64 { return float64(s.conns) })
+	gauge("hubbub_max_connections", "As many as there may be: above it new ones are answered 503, and readyz is 503.", func(s *snapshot) float64 { return float64(s.MaxConns()) })
 	gauge("hubbub_sessions", "Connected clients.", func(s *snapshot) float64 { return float64(s.Sessions()) })
 	gauge("hubbub_subscriptions", "Subscriptions of all clients.", func(s *snapshot) float64 { return float64(s.hub.Members) })
 	gauge("hubbub_rooms", "Rooms in memory.", func(s *snapshot) float64 { return float64(s.hub.Rooms) })
