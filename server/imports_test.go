@@ -21,7 +21,7 @@ var mayImport = map[string][]string{
 	"netpoll": {"internal/httplist"},
 	"fanout":  {"schema", "internal/contact", "internal/backoff"},
 	"sink":    {"schema", "internal/contact", "internal/backoff"},
-	"loadgen": {"schema", "netpoll", "internal/process"},
+	"loadgen": {"schema", "netpoll", "internal/process", "internal/strictjson"},
 	"server":  {"schema", "netpoll", "fanout", "sink", "internal/contact", "internal/httplist", "internal/process", "internal/secret", "internal/strictjson", "internal/suggest"},
 
 	"internal/backoff":  {},

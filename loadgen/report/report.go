@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/hubbub-chat/hubbub/internal/strictjson"
 	"github.com/hubbub-chat/hubbub/loadgen/check"
 )
 
@@ -265,6 +266,9 @@ func Load(file string) (*Report, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return nil, err
+	}
+	if _, err := strictjson.Parse(text); err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
 	}
 	r := new(Report)
 	if err := json.Unmarshal(text, r); err != nil || r.Run == "" {
