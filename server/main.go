@@ -92,7 +92,6 @@ func (c *serveCmd) Run() error {
 		return usageError{err}
 	}
 	defer log.Sync() //nolint:errcheck // stderr cannot be synced everywhere
-	log.Info("starting", c.summary()...)
 	node, err := NewNode(*c, log)
 	if err != nil {
 		return err

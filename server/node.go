@@ -46,6 +46,7 @@ type Node struct {
 	web      *http.Server
 	debug    *http.Server // nil without --debug-addr
 	maxConns int          // 0: the engine's default
+	fewFiles string       // what to warn of, or empty
 
 	ready    atomic.Bool
 	isolated atomic.Bool // without Redis for too long
@@ -66,12 +67,8 @@ func NewNode(cfg serveCmd, log *zap.Logger) (_ *Node, err error) {
 			n.release()
 		}
 	}()
-	warning := ""
-	if n.maxConns, warning, err = fitFiles(cfg.MaxConns, openFiles()); err != nil {
+	if n.maxConns, n.fewFiles, err = fitFiles(cfg.MaxConns, openFiles()); err != nil {
 		return nil, err
-	}
-	if warning != "" {
-		log.Warn(warning)
 	}
 	n.metrics = metrics.New(metrics.Sources{ // read when the node runs
 		Net:      func() netpoll.Stats { return n.engine.Stats() },
@@ -268,11 +265,15 @@ func (n *Node) Start() {
 		n.wg.Go(func() { n.refreshBlocked(ctx) }) // stopped by cancel
 	}
 	n.ready.Store(true)
+	// The first line of a node alone: nothing is logged before it has what it needs.
+	n.log.Info("serving", append(n.cfg.summary(), zap.Stringer("addr", n.engine.Addr()),
+		zap.Int("loops", len(n.engine.Loops())), zap.Int("max_connections", n.maxConns), zap.Stringer("sync", n.cfg.Sync))...)
+	if n.fewFiles != "" {
+		n.log.Warn(n.fewFiles)
+	}
 	if n.cfg.Insecure {
 		n.log.Warn("--insecure: everybody may do everything, and nothing is limited")
 	}
-	n.log.Info("serving", zap.Stringer("addr", n.engine.Addr()), zap.String("version", version),
-		zap.Int("loops", len(n.engine.Loops())), zap.Int("max_connections", n.maxConns), zap.String("clients", n.cfg.whoComesIn()), zap.Stringer("sync", n.cfg.Sync))
 }
 
 func (n *Node) serve(name string, s *http.Server, ln net.Listener) {

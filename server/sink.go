@@ -62,13 +62,13 @@ func (c *sinkCmd) Run() error {
 		return usageError{err}
 	}
 	defer log.Sync() //nolint:errcheck // stderr cannot be synced everywhere
-	log.Info("starting", append(backEnds(&c.redisFlags, &c.kafkaFlags, &c.mysqlFlags), zap.String("version", version), zap.String("addr", c.Addr))...)
 	signals, stop := process.EndContext(context.Background())
 	defer stop()
 	s, err := newSinkProcess(signals, *c, log)
 	if err != nil {
 		return err
 	}
+	log.Info("writing", append(backEnds(&c.redisFlags, &c.kafkaFlags, &c.mysqlFlags), zap.String("version", version), zap.Stringer("addr", s.addr()))...)
 	fmt.Printf("Hubbub's writer is at http://%s/metrics\n", s.addr())
 	select {
 	case <-signals.Done():

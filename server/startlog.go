@@ -24,11 +24,11 @@ func (c *serveCmd) whoComesIn() string {
 	return "nobody: no guests (--no-guests), and no --token-key or --jwks"
 }
 
-// summary is what an operator wants to see first: who may come in, what is
+// summary is what an operator wants to see in the first line of the log: who may come in, what is
 // behind this node, and which rules hold. It has no secret.
 func (c *serveCmd) summary() []zap.Field {
 	fields := []zap.Field{
-		zap.String("version", version), zap.String("addr", c.Addr), zap.String("clients", c.whoComesIn()),
+		zap.String("version", version), zap.String("clients", c.whoComesIn()),
 		zap.Int("token_keys", len(c.TokenKeys)), zap.String("jwks", auth.SourceName(string(c.JWKS))), zap.Bool("api", len(c.APIKeys) > 0),
 	}
 	config := c.Config
