@@ -285,7 +285,7 @@ func TestOpenFillsFromTheStore(t *testing.T) {
 	}
 	w.commit()
 	all := w.stored["lobby"]
-	w.hub.forget(time.Now().Unix() + 1)
+	w.hub.forget(time.Now().Add(w.hub.cfg.Forget + time.Second))
 	if w.hub.Loaded("lobby") != nil {
 		t.Fatal("the room was not forgotten")
 	}

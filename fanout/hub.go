@@ -36,6 +36,11 @@ type Config struct {
 	RecentMessages int           // newest messages of a room kept in memory; default 100
 	RecentBytes    int           // and their bytes; default 256 KiB
 	Forget         time.Duration // how long a room without members stays in memory; default 60 s
+
+	// Ahead is told of a room in memory whose newest offset is minutes ahead of
+	// the clock: once an hour at most, of 100 rooms. It is called by Run; nil
+	// tells nobody.
+	Ahead func(room string, by time.Duration)
 }
 
 func (c *Config) setDefaults() {
@@ -68,6 +73,7 @@ type Hub struct {
 	couriers sync.Pool // *courier
 
 	refused atomic.Uint64
+	ahead   ahead
 
 	mu    sync.RWMutex
 	rooms map[string]*Room
@@ -300,24 +306,31 @@ func (h *Hub) Run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			h.forget(h.now() - int64(h.cfg.Forget/time.Second))
+			h.forget(time.Now())
 		}
 	}
 }
 
-// forget drops the rooms that nobody has needed since.
-func (h *Hub) forget(since int64) {
+// forget drops the rooms that nobody has needed for Config.Forget, and looks
+// for those that are ahead of the clock.
+func (h *Hub) forget(now time.Time) {
+	since := now.Add(-h.cfg.Forget).Unix()
+	limit := h.ahead.limit(now)
+	var ahead []aheadRoom
 	h.mu.Lock()
-	defer h.mu.Unlock()
 	for name, r := range h.rooms {
 		r.mu.Lock()
 		if r.used <= since && !r.loading && r.empty() {
 			r.gone = true
 			delete(h.rooms, name)
 			h.source.Close(r)
+		} else if r.last > limit {
+			ahead = append(ahead, aheadRoom{name, schema.OffsetTime(r.last).Sub(now)})
 		}
 		r.mu.Unlock()
 	}
+	h.mu.Unlock()
+	h.ahead.note(now, ahead, h.cfg.Ahead)
 }
 
 // Stats are the hub's gauges and counters.
@@ -328,13 +341,14 @@ type Stats struct {
 	Passes     uint64 // passes over parts
 	Slow       uint64 // members closed because they did not read
 	Refused    uint64 // messages refused because delivery is behind
+	Ahead      int64  // rooms whose newest offset is minutes ahead of the clock, at the last look
 	Deliveries uint64 // messages times members
 }
 
 // Stats sums what the shards have counted.
 func (h *Hub) Stats() Stats {
 	h.mu.RLock()
-	s := Stats{Rooms: len(h.rooms), Refused: h.refused.Load()}
+	s := Stats{Rooms: len(h.rooms), Refused: h.refused.Load(), Ahead: h.ahead.rooms.Load()}
 	h.mu.RUnlock()
 	for _, sh := range h.shards {
 		s.Members += sh.members.Load()

@@ -164,6 +164,7 @@ func TestMetrics(t *testing.T) {
 		{"hubbub_sessions", "gauge", true, 2},
 		{"hubbub_subscriptions", "gauge", true, 4},
 		{"hubbub_rooms", "gauge", true, 2},
+		{"hubbub_rooms_ahead", "gauge", true, 0},
 		{"hubbub_write_queue_messages", "gauge", true, 0},
 		{"hubbub_delivery_backlog_bytes", "gauge", true, 0},
 		{"hubbub_handshakes_total", "counter", true, 3},

@@ -96,7 +96,9 @@ func NewNode(cfg serveCmd, log *zap.Logger) (_ *Node, err error) {
 	for i, l := range n.engine.Loops() {
 		loops[i] = l
 	}
-	n.hub = fanout.NewHub(fanout.Config{}, n.delivery.Source(), loops)
+	n.hub = fanout.NewHub(fanout.Config{Ahead: func(room string, by time.Duration) {
+		log.Warn("the newest message of a room is ahead of the clock: this clock is wrong, or one was", zap.String("room", room), zap.Duration("by", by))
+	}}, n.delivery.Source(), loops)
 	n.delivery.Attach(n.hub)
 	sc, err := n.sessionsConfig()
 	if err != nil {

@@ -7,15 +7,21 @@
 -- Returns whether all is there that the node has written before, and the number of its clients.
 -- A field of boots is: number of the last write, clients, guests among them. The users hash counts
 -- the clients of each user; a guest is a user of its own and not in it.
+readable_presence(KEYS)
 local number, guests = '0', 0
 local b = redis.call('HGET', KEYS[1], ARGV[1])
 if b then
   local n, _, g = string.match(b, '^(%S+) (%d+) (%d+)$')
-  number, guests = n, tonumber(g)
+  if n then
+    number, guests = n, tonumber(g)
+  else
+    forget_presence(KEYS)
+  end
+else
+  redis.call('DEL', KEYS[3]) -- what is left of it is in no count
 end
 local whole = (ARGV[3] == '' or number == ARGV[3] or number == ARGV[2]) and 1 or 0
 
-local function user(entry) return string.sub(entry, 3, 2 + struct.unpack('>I2', entry)) end
 local function count(name, by)
   if name == '' then
     guests = guests + by

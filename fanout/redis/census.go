@@ -132,7 +132,7 @@ func parseCrowd(result rueidis.RedisResult) (c crowd, err error) {
 	for boot, field := range fields {
 		var h headcount
 		if _, err := fmt.Sscan(field, &h.number, &h.clients, &h.guests); err != nil {
-			return c, errMalformed
+			h = headcount{number: "x"} // its boot will find that it is not its own, and write it anew
 		}
 		c.boots[boot] = h
 	}

@@ -282,3 +282,28 @@ func TestClusterPresenceAndOrders(t *testing.T) {
 		t.Errorf("orders done: %q", sb.said())
 	}
 }
+
+// What nodes tell of themselves, and the orders, are of another type: nobody is
+// cut off, and orders come.
+func TestClusterKeysOfAnotherType(t *testing.T) {
+	redis := backends.OwnRedis(t)
+	w := newWorld(t, "redis://"+redis.Addr)
+	a, sa := w.named("a")
+	b, sb := w.named("b")
+	w.eventually("they know each other", func() bool { return len(a.relay.Peers()) == 2 && len(b.relay.Peers()) == 2 })
+	for i, key := range []string{a.relay.keys.nodes(), a.relay.keys.orders()} {
+		redis.Do("DEL", key)
+		redis.Do("SET", key, "another's")
+		if err := w.order(a, fmt.Sprint("order", i), waits); err != nil {
+			t.Fatalf("with another's %s: %v", key, err)
+		}
+	}
+	for _, s := range []*self{sa, sb} {
+		if s.said() != "order0 order1" {
+			t.Errorf("a node has done %q", s.said())
+		}
+		if strings.Contains(s.contacts(), "false") {
+			t.Error("a node took itself for cut off")
+		}
+	}
+}

@@ -111,6 +111,7 @@ func (c *control) run(ctx context.Context, self Self) {
 			err = c.check(ctx)
 		}
 		if fresh = err != nil; fresh {
+			c.mend(ctx, err)
 			select {
 			case <-ctx.Done():
 			case <-time.After(200 * time.Millisecond):
@@ -123,6 +124,25 @@ func (c *control) run(ctx context.Context, self Self) {
 		}
 		c.tell(ctx)
 	}
+}
+
+// mend puts what is not a stream out of the way of one, when that was the
+// error. It reports whether it did.
+func (c *control) mend(ctx context.Context, err error) bool {
+	reply, ok := rueidis.IsRedisErr(err)
+	if !ok || !strings.HasPrefix(reply.Error(), "WRONGTYPE") {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, silence)
+	defer cancel()
+	r, key := c.relay, c.relay.keys.orders()
+	moved, err := call{asideScript, []string{key}, []string{"stream"}}.run(ctx, r.client).AsInt64()
+	if err != nil {
+		r.rooms.warn("", "the stream of orders is of another type, and cannot be put aside", zap.Error(err))
+	} else if moved == 1 {
+		r.log.Warn("the stream of orders was of another type, and is put aside", zap.String("key", key+":unreadable"))
+	}
+	return err == nil
 }
 
 // read waits for orders: rueidis takes a connection of its own for it.
@@ -248,7 +268,7 @@ func (r *Relay) give(ctx context.Context, order []byte) (position, error) {
 		if err == nil {
 			return parsePosition(id)
 		}
-		if _, again := notExecuted(err); !again {
+		if _, again := notExecuted(err); !again && !r.control.mend(ctx, err) {
 			if r.refusedBy(err) {
 				return position{}, Refused{err}
 			}

@@ -5,6 +5,7 @@
 --       3 its record, empty: it has ended
 -- Returns the time in ms, whether the node's record was there before, and for each node boot, when it
 -- was heard of, its record. The field boot:a has no time: it is the last order the node has applied.
+set_aside(KEYS[1], 'hash')
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local known = 1

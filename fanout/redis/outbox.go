@@ -308,8 +308,7 @@ func (r *Relay) Publish(m *schema.Message, done func(error)) error {
 		return err
 	}
 	if err := r.cfg.Log.Reserve(m); err != nil {
-		r.stats.refused.Add(1)
-		return err
+		return err // the log counts it, by its reason
 	}
 	if !r.outbox.add(entry{m, done, r.counter.Add(1), time.Now()}) {
 		r.cfg.Log.Release(m)

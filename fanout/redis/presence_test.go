@@ -358,3 +358,33 @@ func TestPresenceAgrees(t *testing.T) {
 		}
 	}
 }
+
+// A key of who is in a room is of another type, or a field of another form:
+// everybody is counted again.
+func TestPresenceThatCannotBeRead(t *testing.T) {
+	redis := backends.OwnRedis(t)
+	w := newWorld(t, "redis://"+redis.Addr)
+	a, b := w.node(), w.node()
+	a.enter("lobby", people("a", 20)...)
+	b.enter("lobby", append(people("b", 25), fanout.Client{ID: "guest"})...)
+	const want = "46 8"
+	w.eventually("all have come", func() bool { return b.counts("lobby") == want })
+	all := a.who("lobby")
+	state := a.relay.keys.state("lobby")
+	for _, key := range []string{boots(state), users(state), present(state, a.relay.boot), present(state, b.relay.boot)} {
+		redis.Do("DEL", key)
+		redis.Do("SET", key, "another's")
+		w.eventually("all are there again without "+key, func() bool {
+			a.relay.presence.look()
+			b.relay.presence.look()
+			return a.counts("lobby") == want && b.who("lobby") == all
+		})
+	}
+	for _, n := range []*node{a, b} {
+		redis.Do("HSET", boots(state), n.relay.boot, "another's")
+		w.eventually("all are there again", func() bool {
+			n.relay.presence.look()
+			return a.counts("lobby") == want && b.who("lobby") == all
+		})
+	}
+}

@@ -13,7 +13,7 @@ if ARGV[2] == '1' then
     {'GET', name}, {'SET', name, 'v'}, {'DEL', name}, {'EXISTS', name}, {'PEXPIRE', name, '1'}, {'PTTL', name},
     {'HDEL', name, 'f'}, {'HGETALL', name}, {'HINCRBY', name, 'f', '1'}, {'HLEN', name}, {'HSCAN', name, '0'},
     {'XADD', name, '*', 'f', 'v'}, {'XLEN', name}, {'XREVRANGE', name, '+', '-'}, {'XTRIM', name, 'MAXLEN', '1'},
-    {'XREAD', 'STREAMS', name, '0'}, {'TYPE', name}, {'RENAME', name, name}, {'XINFO', 'STREAM', name},
+    {'XREAD', 'STREAMS', name, '0'}, {'TYPE', name}, {'HKEYS', name}, {'RENAME', name, name}, {'XINFO', 'STREAM', name},
   }) do keyed[#keyed + 1] = call end
   channels[2] = {'SSUBSCRIBE', name}
   others = {{'SUNSUBSCRIBE', name}, {'TIME'}}

@@ -41,6 +41,10 @@ var (
 	attendScript   = newScript(attendText)
 	attendedScript = newScript(attendedText)
 	absentScript   = newScript(absentText)
+
+	// asideScript puts a key of another type out of the way: KEYS the key, ARGV
+	// the type that it should have.
+	asideScript = newScript("return set_aside(KEYS[1], ARGV[1]) and 1 or 0")
 )
 
 // newScript makes a script of its own text, behind what all of them share.

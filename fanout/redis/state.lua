@@ -37,3 +37,19 @@ local function set_aside(key, kind)
   redis.call('PEXPIRE', key .. ':unreadable', 86400000)
   return true
 end
+
+-- Whose client an entry of the presence is, empty for a guest and for what cannot be read.
+local function user(entry) return #entry < 2 and '' or string.sub(entry, 3, 2 + struct.unpack('>I2', entry)) end
+
+-- Forgets who is in a room, all of it, since its parts would not agree: every node writes its own anew.
+-- The keys are boots, users and one boot's clients, whose name ends with 16 letters for the boot.
+local function forget_presence(keys)
+  for _, boot in ipairs(redis.call('HKEYS', keys[1])) do redis.call('DEL', string.sub(keys[3], 1, -17) .. boot) end
+  redis.call('DEL', keys[1], keys[2], keys[3])
+end
+
+local function readable_presence(keys)
+  local aside = false
+  for i = 1, 3 do aside = set_aside(keys[i], 'hash') or aside end
+  if aside then forget_presence(keys) end
+end

@@ -45,6 +45,7 @@ func newReader(src Sources) *reader {
 	gauge("hubbub_sessions", "Connected clients.", func(s *snapshot) float64 { return float64(s.Sessions()) })
 	gauge("hubbub_subscriptions", "Subscriptions of all clients.", func(s *snapshot) float64 { return float64(s.hub.Members) })
 	gauge("hubbub_rooms", "Rooms in memory.", func(s *snapshot) float64 { return float64(s.hub.Rooms) })
+	gauge("hubbub_rooms_ahead", "Rooms in memory whose newest message says that it is of a time more than five minutes from now: a clock was wrong.", func(s *snapshot) float64 { return float64(s.hub.Ahead) })
 	gauge("hubbub_delivery_backlog_bytes", "Messages that the event loops have yet to take.", func(s *snapshot) float64 { return float64(s.hub.Backlog) })
 	gauge("hubbub_write_queue_messages", "Messages waiting to be stored.", func(s *snapshot) float64 { return float64(s.queue.Records) })
 	gauge("hubbub_write_queue_bytes", "Their bytes.", func(s *snapshot) float64 { return float64(s.queue.Bytes) })
