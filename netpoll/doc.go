@@ -11,8 +11,10 @@
 // Loop.Post alone. A connection has no goroutine, no timer and, between
 // messages, no buffer: Conn is 64 bytes, and deadlines are found by a sweep.
 //
-// Framing is gobwas/ws (header rules, masking, upgrade) applied to bytes that
-// we read ourselves. The rules are held by tables and a fuzz test of our own;
+// Framing is gobwas/ws (header rules, masking) applied to bytes that we read
+// ourselves. A handshake's head is read by net/textproto and its lists by
+// internal/httplist, as the HTTP server's are; whose a request is, a loop's or the
+// HTTP server's, is decided in route.go alone. The rules are held by tables and a fuzz test of our own;
 // `make autobahn` runs the Autobahn suite where that can be had.
 //
 // # Why the event loop is our own
