@@ -30,6 +30,7 @@ func named(t *testing.T, addrs []string, args ...string) (code int, stdout, stde
 // TestNameWithADeadAddress: connections go to the addresses that answer, and one line
 // says which these are.
 func TestNameWithADeadAddress(t *testing.T) {
+	t.Parallel()
 	url, _ := startChat(t, wrong{}, false)
 	_, port, _ := strings.Cut(strings.TrimPrefix(strings.TrimSuffix(url, "/connection/websocket"), "ws://"), ":")
 	name := "ws://chat.example:" + port + "/connection/websocket"
@@ -46,6 +47,7 @@ func TestNameWithADeadAddress(t *testing.T) {
 		{"with histories", []string{"127.0.0.2", "127.0.0.1"}, "not to 127.0.0.2", []string{"--history"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			code, stdout, stderr := named(t, c.addrs, append(shortRun(name), c.more...)...)
 			line, _, _ := strings.Cut(stderr, "\n")
 			if code != exitOK || c.want != "" && !strings.Contains(line, c.want) || !strings.Contains(stdout, c.want) || strings.Contains(stdout, "attempts failed") {
@@ -104,6 +106,7 @@ func TestNameOfSeveral(t *testing.T) {
 
 // TestAddressDies: one that answered before the run, and does not any more, is passed by.
 func TestAddressDies(t *testing.T) {
+	t.Parallel()
 	url, _ := startChat(t, wrong{}, false)
 	live := netip.MustParseAddrPort(strings.TrimSuffix(strings.TrimPrefix(url, "ws://"), "/connection/websocket"))
 	target := target{URLs: []string{url}, Protocol: "json", ConnectRate: 1000, Loops: 1}

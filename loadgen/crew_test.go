@@ -110,6 +110,7 @@ func TestDealToFiles(t *testing.T) {
 
 // TestCrew: three processes play together, and their results are one.
 func TestCrew(t *testing.T) {
+	t.Parallel()
 	url, _ := startChat(t, wrong{}, false)
 	code, r, stdout, stderr := loadgen(t, t.Context(), "play", scenarioFile(t, spike), "--url", url, "--workers", "3", "--seed", "7")
 	if code != exitOK {
@@ -135,6 +136,7 @@ func TestCrew(t *testing.T) {
 
 // TestCrewFinds: a mutant is caught by the worker whose room it was.
 func TestCrewFinds(t *testing.T) {
+	t.Parallel()
 	url, _ := startChat(t, mutants[0].wrong(), false)
 	code, r, stdout, _ := loadgen(t, t.Context(), "play", "steady", "--url", url, "--workers", "2",
 		"--set", "connections=18", "--set", "rooms=2", "--set", "phases.0.for=100ms", "--set", "phases.1.for=700ms", "--set", "drain=300ms")
@@ -146,6 +148,7 @@ func TestCrewFinds(t *testing.T) {
 // TestCrewInterrupted: Ctrl-C ends in the report so far, before all are there
 // too, and with a room that they wait for each other in.
 func TestCrewInterrupted(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name string
 		join bool // it comes while they join

@@ -30,6 +30,7 @@ phases:
 // TestCrewProof: what several processes had acknowledged is looked for, and
 // listed, as what one had.
 func TestCrewProof(t *testing.T) {
+	t.Parallel()
 	url, _ := startChat(t, wrong{}, false)
 	file := filepath.Join(t.TempDir(), "acked")
 	code, r, stdout, stderr := loadgen(t, t.Context(), "play", scenarioFile(t, twoRooms), "--url", url, "--workers", "2",
@@ -76,6 +77,7 @@ func TestCrewCommands(t *testing.T) {
 
 // TestCrewRows: the real server and a real database, and three processes.
 func TestCrewRows(t *testing.T) {
+	t.Parallel()
 	dsn := backends.MySQL(t).DSN
 	h := startHubbub(t, "127.0.0.1:0", t.TempDir(), "--mysql", dsn)
 	code, r, stdout, stderr := loadgen(t, t.Context(), "play", scenarioFile(t, twoRooms), "--url", h.url, "--workers", "3", "--mysql", dsn)
@@ -87,6 +89,7 @@ func TestCrewRows(t *testing.T) {
 // TestCrewTells: while a crew plays, its coordinator says how far all are, as
 // lines and to Prometheus.
 func TestCrewTells(t *testing.T) {
+	t.Parallel()
 	addr := freeAddr(t)
 	scraped := make(chan string, 1)
 	url, _ := startChat(t, wrong{also: atMessage(1200, func(*chat) {

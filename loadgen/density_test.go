@@ -9,6 +9,7 @@ import (
 
 // TestDensityRooms measures connections and rooms: each room gets its messages.
 func TestDensityRooms(t *testing.T) {
+	t.Parallel()
 	url, _ := startChat(t, wrong{}, false)
 	args := []string{"density", "--url", url, "--server-pid", strconv.Itoa(os.Getpid()), "--steps", "10,20", "--members", "5", "--settle", "10ms"}
 	code, r, stdout, stderr := loadgen(t, t.Context(), append(args, "--room-messages", "8")...)

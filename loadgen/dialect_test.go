@@ -73,6 +73,7 @@ func startPlain(t testing.TB, deliver func(n, i int, m []byte) [][]byte) string 
 
 // TestPlain: a server without offsets is held to one order all the same.
 func TestPlain(t *testing.T) {
+	t.Parallel()
 	same := func(m []byte) [][]byte { return [][]byte{m} }
 	for _, c := range []struct {
 		name    string

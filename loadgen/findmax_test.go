@@ -77,6 +77,7 @@ func TestJudge(t *testing.T) {
 }
 
 func TestFindMax(t *testing.T) {
+	t.Parallel()
 	url, _ := startChat(t, wrong{}, false)
 	slo := scenarioFile(t, "p99: 1h\nloss: 0\n")
 	code, r, stdout, stderr := loadgen(t, t.Context(), "find-max", "--slo", slo, "--url", url, "--server-pid", strconv.Itoa(os.Getpid()),

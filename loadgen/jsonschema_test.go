@@ -94,6 +94,7 @@ func fieldsOf(t reflect.Type, properties object, required *[]string) {
 // TestReportsFitTheSchema: what a run writes has what the schema asks for and
 // nothing else.
 func TestReportsFitTheSchema(t *testing.T) {
+	t.Parallel()
 	url, _ := startChat(t, wrong{}, false)
 	_, r, _, _ := loadgen(t, t.Context(), shortRun(url)...)
 	text, err := json.Marshal(r)

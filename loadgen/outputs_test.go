@@ -12,6 +12,7 @@ import (
 // TestOutputsThatCannotBe: a file that cannot be written is known before anything
 // starts, by every command that writes one, and costs nothing that was there.
 func TestOutputsThatCannotBe(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	good := filepath.Join(dir, "good.json")
 	if err := os.WriteFile(good, []byte("an earlier result"), 0o600); err != nil {
@@ -62,6 +63,7 @@ func refused(t *testing.T, args []string) string {
 // TestOutputsWithoutRoom: a disk that is full at the end is told, and the rest of the
 // result is not lost with it.
 func TestOutputsWithoutRoom(t *testing.T) {
+	t.Parallel()
 	if _, err := os.Stat("/dev/full"); err != nil {
 		t.Skip(err)
 	}

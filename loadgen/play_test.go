@@ -60,6 +60,7 @@ phases:
 // TestPlay: phases with rates of their own, rooms and messages of many sizes,
 // and connections that are cut off and come back.
 func TestPlay(t *testing.T) {
+	t.Parallel()
 	for _, loops := range []string{"1", "2"} {
 		url, _ := startChat(t, wrong{}, false)
 		code, r, stdout, stderr := loadgen(t, t.Context(), "play", scenarioFile(t, spike), "--url", url, "--seed", "7", "--loops", loops)
@@ -94,8 +95,10 @@ func TestPlay(t *testing.T) {
 // TestSpells: who stalls or is silenced reads nothing and says nothing for a time, and then
 // has it all.
 func TestSpells(t *testing.T) {
+	t.Parallel()
 	for _, what := range []string{"silence", "stall"} {
 		t.Run(what, func(t *testing.T) {
+			t.Parallel()
 			var pongs atomic.Int64
 			url, _ := startChat(t, wrong{also: func(s *chat, r *chatRoom, n int) {
 				switch n {
@@ -134,6 +137,7 @@ phases:
 // TestStalled: a stalled member whose connection the server ends reads how, comes back
 // and has what it missed; one that is told to begin anew is counted as such.
 func TestStalled(t *testing.T) {
+	t.Parallel()
 	const text = `
 name: stalled
 connections: 30
@@ -153,6 +157,7 @@ phases:
 		{"told", func(m *chatClient) { m.unsubscribe(2500) }, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			url, _ := startChat(t, wrong{also: func(_ *chat, r *chatRoom, n int) {
 				if n == 50 { // everybody, in the stall
 					for _, m := range slices.Clone(r.members) {
@@ -175,6 +180,7 @@ phases:
 // TestLoad: members of a server that has lost messages on their way, and says so, read
 // them from the history; what is not there either is lost.
 func TestLoad(t *testing.T) {
+	t.Parallel()
 	const text = `
 name: reset
 connections: 9
@@ -244,6 +250,7 @@ phases:
 
 // TestScroll: pages of the history are read while clients talk, and a wrong one is found.
 func TestScroll(t *testing.T) {
+	t.Parallel()
 	type pubs = []*protocol.Publication
 	at := func(n int, do func(pubs) pubs) func(int, pubs) pubs {
 		return func(k int, p pubs) pubs {
@@ -309,6 +316,7 @@ func TestTokens(t *testing.T) {
 
 // TestCommand: a program runs beside a phase; one that fails is a fault.
 func TestCommand(t *testing.T) {
+	t.Parallel()
 	url, _ := startChat(t, wrong{}, false)
 	file := filepath.Join(t.TempDir(), "touched")
 	text := strings.ReplaceAll(`
@@ -333,6 +341,7 @@ phases:
 
 // TestExpect: what a scenario promises is judged.
 func TestExpect(t *testing.T) {
+	t.Parallel()
 	url, _ := startChat(t, wrong{}, false)
 	code, r, stdout, _ := loadgen(t, t.Context(), "play", scenarioFile(t, spike), "--url", url, "--set", "expect.p99=1us", "--set", "expect.ack_p99=1h")
 	if code != exitFaults || len(r.Faults) != 1 || !strings.Contains(r.Faults[0], "delivery p99") {
@@ -342,6 +351,7 @@ func TestExpect(t *testing.T) {
 
 // TestNothingMeasured: a promise about what there was no sample of is not kept.
 func TestNothingMeasured(t *testing.T) {
+	t.Parallel()
 	const text = `
 name: nothing
 connections: 4
@@ -372,6 +382,7 @@ phases:
 // TestPlayServerDies: a server that dies in the midst of a scenario in which
 // clients come back ends in a report.
 func TestPlayServerDies(t *testing.T) {
+	t.Parallel()
 	url, _ := startChat(t, wrong{also: atMessage(10, func(s *chat) { s.engine.Stop() })}, false)
 	code, r, stdout, _ := loadgen(t, t.Context(), "play", scenarioFile(t, spike), "--url", url, "--set", "drain=1s", "--history-wait", "1s")
 	if code != exitFaults || r.Check.Away != 20 {
@@ -380,6 +391,7 @@ func TestPlayServerDies(t *testing.T) {
 }
 
 func TestPlayInterrupted(t *testing.T) {
+	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	url, _ := startChat(t, wrong{also: atMessage(20, func(*chat) { cancel() })}, false)
@@ -418,6 +430,7 @@ func TestBadScenarios(t *testing.T) {
 
 // TestOutputs: a run in every form.
 func TestOutputs(t *testing.T) {
+	t.Parallel()
 	url, _ := startChat(t, wrong{}, false)
 	dir := t.TempDir()
 	prometheus := freeAddr(t)

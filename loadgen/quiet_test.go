@@ -12,6 +12,7 @@ import (
 // TestLateIsNotLost: what is under way when the drain is over is waited for, whoever is
 // slow. The server's loop stops for many drains, in the midst of the last message.
 func TestLateIsNotLost(t *testing.T) {
+	t.Parallel()
 	late := func(last int) wrong {
 		return wrong{deliver: func(n, i int, m schema.Message) []schema.Message {
 			if n == last && i == 4 {
@@ -50,6 +51,7 @@ func joinedAll(n uint64) func(*report.Snapshot) bool {
 // TestUnquiet: a connection that shows in no way that nothing is under way is counted,
 // and the report says that its verdict on loss is not certain.
 func TestUnquiet(t *testing.T) {
+	t.Parallel()
 	stuck := make(chan struct{})
 	url, s := startChat(t, wrong{}, false)
 	target := target{URLs: []string{url}, Protocol: "json", ConnectRate: 1000, Loops: 1}

@@ -39,6 +39,7 @@ func refuser(t *testing.T, answer string, reset bool) string {
 
 // TestReasons: why connections do not come in, in the words of the kernel or the server.
 func TestReasons(t *testing.T) {
+	t.Parallel()
 	body := func(text string) string { return fmt.Sprintf("Content-Length: %d\r\n\r\n%s", len(text), text) }
 	for _, c := range []struct {
 		name, url, want string
@@ -57,6 +58,7 @@ func TestReasons(t *testing.T) {
 		{"another's handshake", refuser(t, "HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: x\r\n\r\n", false), "answer to another handshake"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			code, r, stdout, _ := loadgen(t, t.Context(), shortRun(c.url)...)
 			got := ""
 			for reason, n := range r.Connections.Reasons {

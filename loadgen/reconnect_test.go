@@ -31,6 +31,7 @@ func closesOne(w wrong, code schema.Close) wrong {
 // TestComesBack: a member whose connection ended comes back and is owed every
 // message it missed.
 func TestComesBack(t *testing.T) {
+	t.Parallel()
 	type pubs = []*protocol.Publication
 	for _, c := range []struct {
 		name  string
@@ -64,6 +65,7 @@ func TestComesBack(t *testing.T) {
 
 // TestHistoryMutants: what was acknowledged has to be found again.
 func TestHistoryMutants(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name  string
 		wrong func() wrong
@@ -121,6 +123,7 @@ func TestHistoryMutants(t *testing.T) {
 // midst of it and comes back: nothing that was acknowledged is gone, and every
 // member gets exactly what it missed.
 func TestSurvivesAKill(t *testing.T) {
+	t.Parallel()
 	addr, dir := freeAddr(t), t.TempDir()
 	h := startHubbub(t, addr, dir)
 	type ran struct {
@@ -150,6 +153,7 @@ func TestSurvivesAKill(t *testing.T) {
 // TestSeveralURLs: clients go to the addresses in turn, and on to the next
 // when one does not answer.
 func TestSeveralURLs(t *testing.T) {
+	t.Parallel()
 	url, _ := startChat(t, wrong{}, false)
 	dead := "ws://" + freeAddr(t) + "/connection/websocket"
 	code, r, stdout, stderr := loadgen(t, t.Context(), shortRun(dead, "--url", url, "--reconnect", "--reconnect-min", "10ms", "--drain", "30s")...)

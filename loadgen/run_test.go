@@ -73,6 +73,7 @@ func shortRun(url string, more ...string) []string {
 }
 
 func TestCleanRun(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name   string
 		frames bool
@@ -88,6 +89,7 @@ func TestCleanRun(t *testing.T) {
 		{"many in a turn", false, []string{"-r", strconv.Itoa(race.Scale(5000))}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			url, _ := startChat(t, wrong{}, c.frames)
 			code, r, stdout, stderr := loadgen(t, t.Context(), shortRun(url, c.more...)...)
 			if code != exitOK {
@@ -213,6 +215,7 @@ var mutants = []struct {
 }
 
 func TestMutants(t *testing.T) {
+	t.Parallel()
 	for _, m := range mutants {
 		for _, loops := range []string{"1", "2"} {
 			t.Run(m.name+"/"+loops, func(t *testing.T) {
@@ -229,8 +232,10 @@ func TestMutants(t *testing.T) {
 
 // TestCountingMutants: without order, numbers still tell.
 func TestCountingMutants(t *testing.T) {
+	t.Parallel()
 	for _, m := range mutants[:3] {
 		t.Run(m.name, func(t *testing.T) {
+			t.Parallel()
 			url, _ := startChat(t, m.wrong(), false)
 			code, r, stdout, _ := loadgen(t, t.Context(), shortRun(url, "--count-only", "--sample", "9")...)
 			if faults := strings.Join(r.Faults, ", "); code != exitFaults || !strings.Contains(faults, m.fault) {
@@ -252,6 +257,7 @@ func atMessage(n int, do func(*chat)) func(*chat, *chatRoom, int) {
 }
 
 func TestServerDies(t *testing.T) {
+	t.Parallel()
 	url, _ := startChat(t, wrong{also: atMessage(20, func(s *chat) { s.engine.Stop() })}, false)
 	began := time.Now()
 	code, r, stdout, _ := loadgen(t, t.Context(), shortRun(url, "-d", "10m")...)
@@ -261,6 +267,7 @@ func TestServerDies(t *testing.T) {
 }
 
 func TestNoServer(t *testing.T) {
+	t.Parallel()
 	code, r, stdout, _ := loadgen(t, t.Context(), shortRun("ws://127.0.0.1:1/")...)
 	if code != exitFaults || r.Connections.Failed != 9 {
 		t.Fatalf("exit code %d\n%s", code, stdout)
@@ -268,6 +275,7 @@ func TestNoServer(t *testing.T) {
 }
 
 func TestInterrupt(t *testing.T) {
+	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	url, _ := startChat(t, wrong{also: atMessage(100, func(*chat) { cancel() })}, false)

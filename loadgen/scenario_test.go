@@ -12,6 +12,7 @@ import (
 )
 
 func TestDensity(t *testing.T) {
+	t.Parallel()
 	url, _ := startChat(t, wrong{}, false)
 	code, r, stdout, stderr := loadgen(t, t.Context(), "density", "--url", url, "--server-pid", strconv.Itoa(os.Getpid()),
 		"--steps", "10,20,30", "--settle", "10ms", "--members", "7", "--loops", "2")

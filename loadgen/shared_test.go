@@ -23,6 +23,7 @@ phases:
 
 // TestSharedRoom: a room over several workers is as right as one in one.
 func TestSharedRoom(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name   string
 		shared int
@@ -39,6 +40,7 @@ func TestSharedRoom(t *testing.T) {
 		{"with cuts", 1, []string{"--workers", "2", "--set", "reconnect={min: 20ms}", "--set", "phases.1.for=800ms", "--set", "phases.1.do={cut: 50%}"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			url, _ := startChat(t, wrong{}, false)
 			args := append([]string{"play", scenarioFile(t, oneRoom), "--url", url, "--seed", "3"}, c.more...)
 			code, r, stdout, stderr := loadgen(t, t.Context(), args...)
@@ -56,6 +58,7 @@ func TestSharedRoom(t *testing.T) {
 // TestSharedMutants: what is caught in one process is caught over two, with
 // the same counts.
 func TestSharedMutants(t *testing.T) {
+	t.Parallel()
 	for _, m := range mutants {
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()
@@ -141,6 +144,7 @@ var halves = []struct {
 const target60 = 60 // by then all have said something
 
 func TestSharedHalves(t *testing.T) {
+	t.Parallel()
 	for _, m := range halves {
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()
