@@ -98,12 +98,12 @@ func (c *serveCmd) Run() error {
 	}
 	signals, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	node.Start()
-	fmt.Fprintf(os.Stdout, "Hubbub is at %s\n", node.URL())
 	terminal := process.StartedFrom()
 	hangUp := make(chan os.Signal, 1)
 	signal.Notify(hangUp, syscall.SIGHUP)
 	defer signal.Stop(hangUp)
+	node.Start() // all signals are caught: whoever sees the line below may send them
+	fmt.Fprintf(os.Stdout, "Hubbub is at %s\n", node.URL())
 	for {
 		select {
 		case <-hangUp:
