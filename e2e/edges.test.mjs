@@ -13,7 +13,7 @@ import { connect, eventually, freePort, join, makeToken, send, Server, within } 
 
 if (!CHROMIUM && process.env.CI === 'true') throw new Error('no Chromium: the tests of the page can not be left out with CI=true');
 
-const LIMIT = { timeout: 300_000, skip: CHROMIUM ? false : 'no Chromium here' };
+const LIMIT = { timeout: 600_000, skip: CHROMIUM ? false : 'no Chromium here' };
 const NGINX = ['/usr/sbin/nginx', '/usr/bin/nginx', '/usr/local/sbin/nginx'].find(existsSync);
 
 let server;

@@ -7,7 +7,7 @@ import { connect, eventually, join, send, Server, sleep, within } from './harnes
 
 if (!CHROMIUM && process.env.CI === 'true') throw new Error('no Chromium: the tests of the page can not be left out with CI=true');
 
-const LIMIT = { timeout: 240_000, skip: CHROMIUM ? false : 'no Chromium here' };
+const LIMIT = { timeout: 600_000, skip: CHROMIUM ? false : 'no Chromium here' };
 
 let server;
 let browser;
