@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/hubbub-chat/hubbub/internal/backends"
@@ -189,4 +190,32 @@ func TestConfirmationTellsOfALoss(t *testing.T) {
 	if len(w.heal) == 0 {
 		t.Error("the history is not healed")
 	}
+}
+
+// A node dies with a message that is not stored, in a room that is published to
+// and that nobody listens to: whoever publishes produces it, and the room's
+// stream is trimmed again.
+func TestDeadNodeInARoomThatNobodyHears(t *testing.T) {
+	redis := backends.OwnRedis(t)
+	w := newWorld(t, "redis://"+redis.Addr)
+	a, b := w.node(), w.node()
+	w.mu.Lock()
+	w.hold = true
+	w.mu.Unlock()
+	m := message("lobby", `1`)
+	if err := a.relay.Publish(m, func(error) {}); err != nil {
+		t.Fatal(err)
+	}
+	w.eventually("it is minted", func() bool { return a.relay.Stats().Minted == 1 })
+	w.mu.Lock()
+	w.held, w.hold = nil, false // it is lost
+	w.mu.Unlock()
+	boot := a.relay.Boot()
+	a.crash()
+	w.eventually("it is stored, and its mark is gone", func() bool {
+		if err := b.publish(message("lobby", `2`)); err != nil {
+			t.Fatal(err)
+		}
+		return len(w.stored("lobby")) > 0 && string(w.stored("lobby")[0].Data) == `1` && !strings.Contains(redis.Do("HGETALL", "test:{lobby}"), boot)
+	})
 }

@@ -262,6 +262,19 @@ func (o *outbox) highest(room string) uint64 {
 	return 0
 }
 
+// some returns rooms that are published to at the moment, at most so many.
+func (o *outbox) some(most int) (rooms []string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for room := range o.rooms {
+		if len(rooms) == most {
+			break
+		}
+		rooms = append(rooms, room)
+	}
+	return rooms
+}
+
 // known is the highest offset up to which all that the room got from this boot
 // are noted here: what a batch under way gets lies above. Called with the
 // outbox's mu held.

@@ -1,7 +1,9 @@
 package redis
 
 import (
+	"context"
 	"math"
+	"strings"
 	"sync"
 	"time"
 
@@ -50,7 +52,37 @@ func (r *Relay) sweepAll() {
 			l.mu.Unlock()
 		}
 		r.sweepMaybes()
+		r.sweepUnheard()
 		r.heals.forget(time.Now())
+	}
+}
+
+// sweepRooms is how many rooms that nobody here listens to are looked at in one
+// sweep.
+const sweepRooms = 64
+
+// sweepUnheard looks for what dead nodes have left in rooms that this node
+// publishes to and does not listen to: until it is produced the mark keeps the
+// room's stream, all of it from there on.
+func (r *Relay) sweepUnheard() {
+	for _, room := range r.outbox.some(sweepRooms) {
+		state := r.keys.state(room)
+		if r.feeds.byChannel(state) != nil {
+			continue // its syncs look
+		}
+		ctx, cancel := context.WithTimeout(r.ctx, silence)
+		fields, err := r.client.Do(ctx, r.client.B().Hgetall().Key(state).Build()).AsStrMap()
+		cancel()
+		if err != nil {
+			return
+		}
+		marks := make(map[string]mark)
+		for field, value := range fields {
+			if boot, ok := strings.CutPrefix(field, "o:"); ok {
+				marks[boot] = parseMark(value)
+			}
+		}
+		r.rescueAll(room, marks)
 	}
 }
 
