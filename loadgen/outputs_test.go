@@ -1,10 +1,14 @@
 package main
 
 import (
+	"context"
+	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/hubbub-chat/hubbub/loadgen/report"
 )
@@ -103,6 +107,47 @@ func TestFindMaxOutputs(t *testing.T) {
 			}
 		}
 		if strings.Contains(string(b), "NaN") || strings.Contains(string(b), "0 of 0 joined") {
+			t.Errorf("%s has what it should not", file)
+		}
+	}
+}
+
+// TestOutputs: a run in every form.
+func TestOutputs(t *testing.T) {
+	t.Parallel()
+	url, _ := startChat(t, wrong{}, false)
+	dir := t.TempDir()
+	prometheus := freeAddr(t)
+	const connections = "loadgen_connections 20\n"
+	ctx, cancel := context.WithCancel(t.Context())
+	scraped := make(chan string, 1)
+	go func() { // ends with what it waits for, or with ctx
+		text := ""
+		for ; !strings.Contains(text, connections) && ctx.Err() == nil; time.Sleep(100 * time.Millisecond) {
+			if resp, err := http.Get("http://" + prometheus + "/metrics"); err == nil {
+				b, _ := io.ReadAll(resp.Body)
+				_ = resp.Body.Close()
+				text = string(b)
+			}
+		}
+		http.DefaultClient.CloseIdleConnections()
+		scraped <- text
+	}()
+	code, r, stdout, stderr := loadgen(t, t.Context(), "run", "--url", url, "-c", "20", "-r", "200", "--warmup", "1s", "-d", "3s",
+		"--html", dir+"/r.html", "--csv", dir+"/r.csv", "--hgrm", dir+"/h", "--prometheus", prometheus)
+	cancel()
+	if code != exitOK || len(r.Timeline) < 3 || len(r.Curves) < 6 {
+		t.Fatalf("exit code %d, %d seconds\n%s%s", code, len(r.Timeline), stdout, stderr)
+	}
+	if text := <-scraped; !strings.Contains(text, connections) || !strings.Contains(text, `loadgen_delivery_seconds{quantile="0.99"}`) {
+		t.Errorf("prometheus: %s", text)
+	}
+	for file, want := range map[string]string{"r.html": "<svg", "r.csv": "delivered_per_s", "h/delivery.hgrm": "Percentile"} {
+		b, err := os.ReadFile(filepath.Join(dir, file))
+		if err != nil || !strings.Contains(string(b), want) {
+			t.Errorf("%s: %v, %.200s", file, err, b)
+		}
+		if strings.Contains(string(b), "NaN") || strings.Contains(string(b), "ZgotmplZ") || strings.Contains(string(b), "http") {
 			t.Errorf("%s has what it should not", file)
 		}
 	}

@@ -4,15 +4,12 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"io"
-	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/centrifugal/protocol"
 
@@ -349,36 +346,6 @@ func TestExpect(t *testing.T) {
 	}
 }
 
-// TestNothingMeasured: a promise about what there was no sample of is not kept.
-func TestNothingMeasured(t *testing.T) {
-	t.Parallel()
-	const text = `
-name: nothing
-connections: 4
-rooms: 2
-expect: {p99: 1h, ack_p99: 1h}
-phases:
-  - {for: 50ms, rate: 100, measure: false}
-  - {for: 50ms, rate: 0}
-`
-	want := []string{"delivery p99: nothing was measured", "ack p99: nothing was measured"}
-	url, _ := startChat(t, wrong{}, false)
-	for _, more := range [][]string{nil, {"--workers", "2"}} {
-		code, r, stdout, _ := loadgen(t, t.Context(), append([]string{"play", scenarioFile(t, text), "--url", url}, more...)...)
-		if code != exitFaults || !slices.Equal(r.Faults, want) {
-			t.Fatalf("%v: exit code %d\n%s", more, code, stdout)
-		}
-	}
-	code, r, stdout, _ := loadgen(t, t.Context(), "play", scenarioFile(t, text), "--url", url, "--history", "--set", "expect={}", "--set", "phases.0.rate=0")
-	if code != exitFaults || len(r.Faults) != 1 || !strings.Contains(r.Faults[0], "nothing was acknowledged") {
-		t.Fatalf("a history of nothing: exit code %d\n%s", code, stdout)
-	}
-	// Without a promise it is a way to hold connections.
-	if code, _, stdout, _ := loadgen(t, t.Context(), "play", scenarioFile(t, text), "--url", url, "--set", "expect={}"); code != exitOK {
-		t.Fatalf("exit code %d\n%s", code, stdout)
-	}
-}
-
 // TestPlayServerDies: a server that dies in the midst of a scenario in which
 // clients come back ends in a report.
 func TestPlayServerDies(t *testing.T) {
@@ -425,46 +392,5 @@ func TestBadScenarios(t *testing.T) {
 	}()
 	if code != exitOK || !strings.Contains(stdout, "reconnect-storm") {
 		t.Errorf("exit code %d, %s", code, stdout)
-	}
-}
-
-// TestOutputs: a run in every form.
-func TestOutputs(t *testing.T) {
-	t.Parallel()
-	url, _ := startChat(t, wrong{}, false)
-	dir := t.TempDir()
-	prometheus := freeAddr(t)
-	const connections = "loadgen_connections 20\n"
-	ctx, cancel := context.WithCancel(t.Context())
-	scraped := make(chan string, 1)
-	go func() { // ends with what it waits for, or with ctx
-		text := ""
-		for ; !strings.Contains(text, connections) && ctx.Err() == nil; time.Sleep(100 * time.Millisecond) {
-			if resp, err := http.Get("http://" + prometheus + "/metrics"); err == nil {
-				b, _ := io.ReadAll(resp.Body)
-				_ = resp.Body.Close()
-				text = string(b)
-			}
-		}
-		http.DefaultClient.CloseIdleConnections()
-		scraped <- text
-	}()
-	code, r, stdout, stderr := loadgen(t, t.Context(), "run", "--url", url, "-c", "20", "-r", "200", "--warmup", "1s", "-d", "3s",
-		"--html", dir+"/r.html", "--csv", dir+"/r.csv", "--hgrm", dir+"/h", "--prometheus", prometheus)
-	cancel()
-	if code != exitOK || len(r.Timeline) < 3 || len(r.Curves) < 6 {
-		t.Fatalf("exit code %d, %d seconds\n%s%s", code, len(r.Timeline), stdout, stderr)
-	}
-	if text := <-scraped; !strings.Contains(text, connections) || !strings.Contains(text, `loadgen_delivery_seconds{quantile="0.99"}`) {
-		t.Errorf("prometheus: %s", text)
-	}
-	for file, want := range map[string]string{"r.html": "<svg", "r.csv": "delivered_per_s", "h/delivery.hgrm": "Percentile"} {
-		b, err := os.ReadFile(filepath.Join(dir, file))
-		if err != nil || !strings.Contains(string(b), want) {
-			t.Errorf("%s: %v, %.200s", file, err, b)
-		}
-		if strings.Contains(string(b), "NaN") || strings.Contains(string(b), "ZgotmplZ") || strings.Contains(string(b), "http") {
-			t.Errorf("%s has what it should not", file)
-		}
 	}
 }
