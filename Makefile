@@ -6,7 +6,8 @@ LDFLAGS  := -s -w -X main.version=$(VERSION)
 SOURCES  := $(shell find . \( -name '*.go' -o -name '*.lua' \) -not -path './e2e/*') $(shell find server/web schema/migrations -type f) go.mod go.sum
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
-PACKAGES    := ./schema/... ./netpoll/... ./fanout/... ./sink/... ./server/... ./loadgen/...
+# Those whose tests need no server: all but two.
+PACKAGES     = $(shell $(GO) list ./... | grep -v -e '/e2e/' -e '/internal/backends$$')
 FUZZTIME    ?= 20000x
 
 .PHONY: help run build check test prerequisites race fuzz backends e2e bench autobahn services services-down cluster cluster-down licenses vulncheck clean
@@ -43,7 +44,7 @@ fuzz: ## every decoder, FUZZTIME each: calls (20000x), or a time (10s)
 	./scripts/fuzz $(FUZZTIME)
 
 backends: ## what starts the servers for the tests
-	$(GO) test -count=1 -timeout 900s ./internal/...
+	$(GO) test -count=1 -timeout 900s ./internal/backends
 
 e2e: build ## from outside, against the binary: nodes behind nginx, the real SDKs, a real browser
 	HUBBUB_BIN=$(CURDIR)/bin/hubbub $(GO) test -count=1 -timeout 1800s ./e2e/cluster
