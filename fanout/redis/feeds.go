@@ -5,6 +5,7 @@ import (
 	"net"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -17,6 +18,8 @@ import (
 type feeds struct {
 	relay *Relay
 	look  chan struct{} // of size 1: the primaries may have changed
+
+	unread atomic.Bool // the slots could not be read at the last look
 
 	mu    sync.RWMutex
 	links map[string]*link // by channel
@@ -221,8 +224,12 @@ func (fs *feeds) route() {
 // reroute reads where the slots are, and moves rooms to other feeds.
 func (fs *feeds) reroute() {
 	slots, err := fs.readSlots()
-	if err != nil {
+	if before := fs.unread.Swap(err != nil); err != nil && !before {
 		fs.relay.log.Warn("cannot read the cluster's slots", zap.Error(err))
+	} else if err == nil && before {
+		fs.relay.log.Info("the cluster's slots can be read again")
+	}
+	if err != nil {
 		return
 	}
 	type move struct {

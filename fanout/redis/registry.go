@@ -80,6 +80,7 @@ type registry struct {
 	// guarded by telling, which is held while this node's record is written
 	telling sync.Mutex
 	told    bool // Redis has had it
+	unkept  bool // there is a line that it refuses to have it
 	ended   bool // it is not told any more
 }
 
@@ -295,11 +296,13 @@ func (r *Relay) tell() (heard bool) {
 		r.toldOf(s.known)
 	}
 	if err != nil {
-		if !r.refusedBy(err) {
+		if !r.refusedBy(err) && !g.unkept {
+			g.unkept = true
 			r.log.Error("Redis refuses to keep what nodes tell of themselves", zap.Error(err))
 		}
 		return false
 	}
+	g.unkept = false
 	r.takeIn(s)
 	return true
 }
