@@ -143,7 +143,7 @@ func (p *presence) back(r roll) {
 // later has a room written again, but not at once.
 func (p *presence) later(a *attendance, err error) {
 	if !p.relay.refusedBy(err) {
-		p.relay.log.Error("Redis refuses to keep who is in a room", zap.Error(err))
+		p.relay.rooms.warn(a.room, "Redis refuses to keep who is in a room", zap.Error(err))
 	}
 	time.AfterFunc(presenceRetry, func() {
 		p.mu.Lock()

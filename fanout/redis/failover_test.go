@@ -40,7 +40,7 @@ func TestClusterFailover(t *testing.T) {
 	if n := nodes[0].relay.Stats().Feeds; n != 3 {
 		t.Errorf("%d feeds to 3 primaries", n)
 	}
-	c.Primaries[1].Do("WAIT", "1", "2000") // its replica has everything
+	c.Primaries[1].Synced() // its replica has everything
 	c.Primaries[1].Kill9()
 	say("after")
 	for _, l := range listeners {
@@ -89,7 +89,7 @@ func TestStaleFailover(t *testing.T) {
 		w.eventually("publishing "+data, func() bool { return n.publish(message("lobby", data)) == nil })
 	}
 	publish(a, `"copied"`)
-	c.Primaries[primary].Do("WAIT", "1", "2000")
+	c.Primaries[primary].Synced()
 	c.Replicas[primary].Pause()
 	c.Primaries[primary].Do("CLIENT", "KILL", "TYPE", "replica") // nothing waits for it in a socket
 	publish(a, `"lost"`)
@@ -143,7 +143,7 @@ func TestSentinelFailover(t *testing.T) {
 	if err := a.publish(message("lobby", `"before"`)); err != nil {
 		t.Fatal(err)
 	}
-	s.Primary.Do("WAIT", "1", "2000")
+	s.Primary.Synced()
 	s.Primary.Kill9()
 	w.eventually("publishing works again", func() bool { return b.publish(message("lobby", `"after"`)) == nil })
 	for _, l := range []*listener{la, lb} {

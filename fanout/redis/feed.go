@@ -28,8 +28,11 @@ type feed struct {
 	up    bool               // connected and subscribed to all that was asked for before
 	tried bool               // to connect, at least once
 	lost  bool               // there is a line that says so
+	line  uint64             // counts connections
+	sound string             // channel that this connection hears of its own node, see soundings; empty: not yet
 
 	wake chan struct{} // of size 1: there are ops
+	kick chan uint64   // of size 1: the connection with that number is no good
 }
 
 // op asks for a room's messages, or for no more of them.
@@ -113,7 +116,14 @@ func (f *feed) connect(ctx context.Context) error {
 	if err := conn.Do(ctx, conn.B().Ping().Build()).Error(); err != nil {
 		return err
 	}
+	sound := f.relay.feeds.sound(f.addr)
+	if err := conn.Do(ctx, conn.B().Ssubscribe().Channel(sound).Build()).Error(); err != nil {
+		return err
+	}
 	f.mu.Lock()
+	f.line++
+	line := f.line
+	f.sound = sound
 	f.ops = f.ops[:0]
 	for l := range f.rooms {
 		f.ops = append(f.ops, op{link: l})
@@ -144,6 +154,10 @@ func (f *feed) connect(ctx context.Context) error {
 				err = errors.New("the connection was closed")
 			}
 			return err
+		case which := <-f.kick:
+			if which == line {
+				return errElsewhere
+			}
 		case <-f.wake:
 		}
 	}
@@ -192,7 +206,7 @@ func (f *feed) say(ctx context.Context, conn rueidis.DedicatedClient) error {
 				if _, moved := reply.IsMoved(); moved {
 					f.relay.feeds.changed()
 				} else {
-					f.relay.log.Error("Redis refuses a subscription", zap.Error(err))
+					f.relay.rooms.warn(ops[i].link.room.Name(), "Redis refuses a subscription", zap.Error(err))
 				}
 				ops[i].link.failed(err)
 				f.later(ops[i].link)
@@ -218,7 +232,7 @@ func (f *feed) later(l *link) {
 func (f *feed) down(err error) {
 	f.mu.Lock()
 	said := f.lost
-	f.up, f.tried, f.lost = false, true, true
+	f.up, f.tried, f.lost, f.sound = false, true, true, ""
 	var rooms []*link
 	for l := range f.rooms {
 		rooms = append(rooms, l)

@@ -178,7 +178,7 @@ func (fs *feeds) feedOf(slot uint16) *feed {
 		return f.feed
 	}
 	ctx, stop := context.WithCancel(fs.relay.ctx)
-	f := &feed{relay: fs.relay, addr: addr, inbox: newInbox(), rooms: make(map[*link]struct{}), wake: make(chan struct{}, 1)}
+	f := &feed{relay: fs.relay, addr: addr, inbox: newInbox(), rooms: make(map[*link]struct{}), wake: make(chan struct{}, 1), kick: make(chan uint64, 1)}
 	fs.feeds[addr] = &running{f, stop}
 	fs.relay.wg.Go(func() { f.run(ctx) }) // ends with ctx
 	fs.relay.wg.Go(f.dispatch)            // ends when run closes the inbox
@@ -270,25 +270,6 @@ func (fs *feeds) reroute() {
 		}
 		m.to.add(m.link)
 	}
-}
-
-// probes names a key on every primary of a cluster; none where there is one
-// primary, or while nobody knows them.
-func (fs *feeds) probes() (list []probe) {
-	fs.mu.RLock()
-	defer fs.mu.RUnlock()
-	if fs.slots == nil {
-		return nil
-	}
-	found := make(map[string]bool)
-	for i := 0; len(found) < len(fs.feeds) && i < clusterSlots; i++ {
-		key := fs.relay.keys.probe(i)
-		if addr := fs.slots[fs.slot(key)]; addr != "" && !found[addr] {
-			found[addr] = true
-			list = append(list, probe{addr: addr, key: key})
-		}
-	}
-	return list
 }
 
 // primaryOf is where a channel is, in a cluster.

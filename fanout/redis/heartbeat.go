@@ -164,22 +164,31 @@ func (r *Relay) beat() (heard bool) {
 }
 
 // ask writes to every primary. The lease is such a write; in a cluster each
-// primary gets a key of its own.
+// primary gets a key of its own. What is published with it shows that this
+// node hears the server that it writes to.
 func (r *Relay) ask() {
 	c := r.cfg.Client.rueidis
 	ctx, cancel := context.WithTimeout(r.ctx, silence)
 	defer cancel()
 	lease := r.keys.lease(r.boot)
 	probes := append([]probe{{key: lease}}, r.feeds.probes()...)
-	commands := make(rueidis.Commands, len(probes))
-	for i, p := range probes {
-		commands[i] = c.B().Set().Key(p.key).Value("1").Px(r.cfg.Lease).Build()
+	soundings := r.feeds.soundings()
+	var commands rueidis.Commands
+	for _, p := range probes {
+		commands = append(commands, c.B().Set().Key(p.key).Value("1").Px(r.cfg.Lease).Build())
 	}
-	for i, result := range c.DoMulti(ctx, commands...) {
-		probes[i].err = result.Error()
+	for _, s := range soundings {
+		commands = append(commands, c.B().Spublish().Channel(s.channel).Message("").Build())
 	}
+	results := c.DoMulti(ctx, commands...)
 	if r.ctx.Err() != nil {
 		return
+	}
+	for i := range probes {
+		probes[i].err = results[i].Error()
+	}
+	for i, s := range soundings {
+		s.conclude(results[len(probes)+i])
 	}
 	if a, _ := answerOf(probes[0].err); a.code == "OOM" {
 		// A full Redis refuses what takes memory, and lets a lease be prolonged.
@@ -189,21 +198,6 @@ func (r *Relay) ask() {
 		probes = probes[1:] // the lease is with one of them
 	}
 	r.conclude(ctx, probes)
-}
-
-// probe is a write to a primary and how it went.
-type probe struct {
-	addr string // empty where there is one primary
-	key  string
-	err  error
-}
-
-// named is the error with the primary that it is about.
-func (p probe) named() error {
-	if p.addr == "" {
-		return p.err
-	}
-	return fmt.Errorf("%s: %w", p.addr, p.err)
 }
 
 // conclude takes what each primary has said to a write.
@@ -265,22 +259,6 @@ func (h *heartbeat) clocks(began, ended, redis time.Time) {
 	if h.skew.Swap(&err) == nil {
 		h.look()
 	}
-}
-
-// contacts are those of the primaries that were asked, which are all there are.
-func (h *heartbeat) contacts(probes []probe) []*contact.Contact {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	list := make([]*contact.Contact, len(probes))
-	primaries := make(map[string]*contact.Contact, len(probes))
-	for i, p := range probes {
-		if list[i] = h.primaries[p.addr]; list[i] == nil {
-			list[i] = contact.New(contact.Config{Name: p.addr})
-		}
-		primaries[p.addr] = list[i]
-	}
-	h.primaries = primaries
-	return list
 }
 
 // redial has everything connect anew when another server is the primary now.

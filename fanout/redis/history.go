@@ -73,7 +73,9 @@ func (h *History) After(ctx context.Context, room string, after, upTo uint64, li
 
 // without tells that the stream could not be asked.
 func (h *History) without(room string, err error) {
-	h.relay.rooms.warn(room, "history without the stream", zap.Error(err))
+	if !h.relay.refusedBy(err) { // else contact has a line
+		h.relay.rooms.warn(room, "history without the stream", zap.Error(err))
+	}
 }
 
 // streamAfter reads the stream. covered says that nothing is missing before

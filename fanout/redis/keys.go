@@ -52,4 +52,7 @@ func (k keyspace) orders() string { return string(k) + ":orders" }
 func (k keyspace) lease(boot string) string { return string(k) + ":node:" + boot }
 
 // probe is a key for finding out whether a primary takes writes.
-func (k keyspace) probe(i int) string { return string(k) + ":probe:" + strconv.Itoa(i) }
+func (k keyspace) probe(i int) string { return string(k) + ":probe:{" + strconv.Itoa(i) + "}" }
+
+// sound is a channel beside it that one node hears.
+func (k keyspace) sound(probe, boot string) string { return probe + ":" + boot }

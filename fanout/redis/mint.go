@@ -81,7 +81,7 @@ func (r *Relay) minted(p parcel, result rueidis.RedisResult) {
 		// There was no answer, or the script may have failed with its work half
 		// done.
 		if !r.refusedBy(err) {
-			r.log.Error("Redis fails to order messages", zap.Error(err))
+			r.rooms.warn(p.sender.room, "Redis fails to order messages", zap.Error(err))
 		}
 		r.aside(p, func() { r.lookUp(p, answered) })
 	}

@@ -200,7 +200,7 @@ func TestRolesSwapped(t *testing.T) {
 	if err := a.publish(message("lobby", `"before"`)); err != nil {
 		t.Fatal(err)
 	}
-	primary.Do("WAIT", "1", "5000")
+	primary.Synced()
 
 	replica.Do("REPLICAOF", "NO", "ONE")
 	follow(primary, replica)
@@ -299,4 +299,31 @@ func (w *world) offsetsOf(room string) map[string]uint64 {
 		offsets[string(m.Data)] = m.Offset
 	}
 	return offsets
+}
+
+// Half of a node's connections are moved to another server behind one address:
+// it writes there, and listens at the old one, which says nothing any more and
+// refuses nothing either.
+func TestListensElsewhere(t *testing.T) {
+	old := backends.OwnRedis(t, "--repl-diskless-sync-delay", "0")
+	host, port, _ := strings.Cut(old.Addr, ":")
+	now := backends.OwnRedis(t, "--repl-diskless-sync-delay", "0", "--replicaof", host+" "+port)
+	w := newWorld(t, "")
+	w.eventually("the replica copies", func() bool { return strings.Contains(now.Do("INFO", "replication"), "master_link_status:up") })
+	proxy := backends.NewProxy(t, old.Addr)
+	w.url = "redis://" + proxy.Addr
+	a, b := w.node(), w.node()
+	here, there := a.listen("lobby"), b.listen("lobby")
+	if err := a.publish(message("lobby", `"before"`)); err != nil {
+		t.Fatal(err)
+	}
+	old.Synced()
+	now.Do("REPLICAOF", "NO", "ONE")
+	proxy.Lead(now.Addr)
+	old.Do("CLIENT", "KILL", "TYPE", "normal") // those that listen stay
+	w.eventually("publishing works", func() bool { return a.publish(message("lobby", `"after"`)) == nil })
+	for _, l := range []*listener{here, there} {
+		w.eventually("members hear it", func() bool { d := l.data(); return len(d) > 0 && d[len(d)-1] == `"after"` }, l)
+	}
+	w.eventually("nobody is left at the old server", func() bool { return !strings.Contains(old.Do("CLIENT", "LIST"), "name=hubbub") })
 }

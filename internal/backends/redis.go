@@ -1,7 +1,9 @@
 package backends
 
 import (
+	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -65,4 +67,26 @@ func (s *RedisServer) Do(args ...string) string {
 		s.t.Fatalf("%v: %v", args, err)
 	}
 	return reply
+}
+
+// Synced waits until a replica has all that the server had written by now.
+// (WAIT would be about the writes of its own connection, and there are none.)
+func (s *RedisServer) Synced() {
+	s.t.Helper()
+	field := func(name string) (n int64) {
+		for line := range strings.Lines(s.Do("INFO", "replication")) {
+			if _, value, ok := strings.Cut(line, name); ok && n == 0 {
+				value, _, _ = strings.Cut(strings.TrimSpace(value), ",")
+				n, _ = strconv.ParseInt(value, 10, 64) // 0: it is not known yet
+			}
+		}
+		return n
+	}
+	written := field("master_repl_offset:")
+	waitFor(s.t, "a replica has everything", func() error {
+		if got := field(",offset="); got < written {
+			return fmt.Errorf("it is at %d of %d", got, written)
+		}
+		return nil
+	})
 }
