@@ -10,7 +10,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 PACKAGES     = $(shell $(GO) list ./... | grep -v -e '/e2e/' -e '/internal/backends$$')
 FUZZTIME    ?= 20000x
 
-.PHONY: help run build check test prerequisites race fuzz backends e2e bench autobahn services services-down cluster cluster-down licenses vulncheck clean
+.PHONY: help run build check test prerequisites race fuzz backends databases e2e bench autobahn services services-down cluster cluster-down licenses vulncheck clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -32,7 +32,8 @@ check: ## the fast inner loop: format, vet, staticcheck, unit tests; needs Go al
 	$(GO) test $(TESTFLAGS) -timeout 900s $(PACKAGES)
 
 test: TESTFLAGS = -count=1
-test: prerequisites check race fuzz backends e2e ## everything, nothing of it from a cache of results
+test: DATABASES = mysql
+test: prerequisites check race fuzz backends databases e2e ## everything, nothing of it from a cache of results
 
 prerequisites: ## the servers that tests need: Redis, MariaDB, Kafka, nginx; at once where they are
 	./scripts/install-services
@@ -45,6 +46,9 @@ fuzz: ## every decoder, FUZZTIME each: calls (20000x), or a time (10s)
 
 backends: ## what starts the servers for the tests
 	$(GO) test -count=1 -timeout 900s ./internal/backends
+
+databases: ## the database's tests on MariaDB and on real MySQL 9; `make test` has run them on MariaDB by then
+	GO=$(GO) ./scripts/databases $(DATABASES)
 
 e2e: build ## from outside, against the binary: nodes behind nginx, the real SDKs, a real browser
 	HUBBUB_BIN=$(CURDIR)/bin/hubbub $(GO) test -count=1 -timeout 1800s ./e2e/cluster

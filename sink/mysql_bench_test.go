@@ -25,7 +25,7 @@ func BenchmarkCommit(b *testing.B) {
 
 func benchmarkCommit(b *testing.B, rooms, size int) {
 	// As an operator would set it, in short.
-	server := backends.OwnMySQL(b, "--innodb-buffer-pool-size=512M", "--innodb-log-file-size=256M")
+	server := backends.OwnMySQL(b, "--innodb-buffer-pool-size=512M", backends.RedoLog(b, 256))
 	m := openMySQLAt(b, server.DSN)
 	bare := newBareClient(b, m)
 	src := newSource(rooms)

@@ -23,6 +23,9 @@
 // a test names its rooms and topics so that no other test has them. A test that
 // stops a server, or starts it with arguments, has its own all the same.
 //
+// With HUBBUB_TEST_DB=mysql, MySQL and OwnMySQL start real MySQL, as
+// scripts/install-mysql fetches it, and MariaDB otherwise.
+//
 // Where a program is missing the test is skipped, with a line that says how to
 // get it; with CI=true it fails. scripts/install-services installs everything.
 //

@@ -1,6 +1,7 @@
 package backends
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -15,7 +16,8 @@ import (
 	"time"
 )
 
-// MySQLServer is a MariaDB server and an empty database in it.
+// MySQLServer is a server, MariaDB or with HUBBUB_TEST_DB=mysql MySQL, and an
+// empty database in it.
 type MySQLServer struct {
 	*Process
 	Addr string
@@ -52,7 +54,7 @@ func MySQL(t testing.TB) *MySQLServer {
 }
 
 // OwnMySQL starts a server of the test's own, with further arguments as
-// mariadbd takes them.
+// mariadbd and mysqld take them.
 func OwnMySQL(t testing.TB, args ...string) *MySQLServer {
 	t.Helper()
 	s := newMySQL(t, args...)
@@ -78,40 +80,104 @@ func sharedMySQL(t testing.TB) string {
 	return mysqlAccount + "@tcp(" + shared.server.Addr + ")/"
 }
 
-// newMySQL is a server with its system tables that does not run yet. Making
-// them takes less than a second, so they are not kept anywhere.
+// database is a kind of server that speaks MySQL's protocol.
+type database struct {
+	name   string
+	make   func(t testing.TB, s *MySQLServer) []string // its system tables, in s.dir/data; returns arguments
+	find   func(t testing.TB) string                   // its program
+	redoMB string                                      // the argument for the size of its redo log, in MiB
+}
+
+// databases are the kinds that HUBBUB_TEST_DB names.
+var databases = map[string]database{
+	"mariadb": {"MariaDB", installMariaDB, func(t testing.TB) string { return Program(t, "mariadbd") }, "--innodb-log-file-size=%dM"},
+	"mysql":   {"MySQL", copyMySQL, findMySQL, "--innodb-redo-log-capacity=%dM"},
+}
+
+// kind is the database that tests run on.
+func kind(t testing.TB) database {
+	t.Helper()
+	name := cmp.Or(os.Getenv("HUBBUB_TEST_DB"), "mariadb")
+	d, ok := databases[name]
+	if !ok {
+		t.Fatalf("HUBBUB_TEST_DB=%s is not mariadb or mysql", name)
+	}
+	return d
+}
+
+// RedoLog is the argument of OwnMySQL for a redo log of so many MiB.
+func RedoLog(t testing.TB, mib int) string { return fmt.Sprintf(kind(t).redoMB, mib) }
+
+// newMySQL is a server with its system tables that does not run yet.
 func newMySQL(t testing.TB, args ...string) *MySQLServer {
 	t.Helper()
-	path := Program(t, "mariadbd")
-	install := Program(t, "mariadb-install-db")
-	s := &MySQLServer{Process: newProcess(t, "mysql", path), Addr: Addr(t)}
-	data, grants := filepath.Join(s.dir, "data"), filepath.Join(s.dir, "grants.sql")
-	tmp := filepath.Join(s.dir, "tmp")
-	if err := os.Mkdir(tmp, 0o700); err != nil {
+	d := kind(t)
+	s := &MySQLServer{Process: newProcess(t, "mysql", d.find(t)), Addr: Addr(t)}
+	if err := os.Mkdir(filepath.Join(s.dir, "tmp"), 0o700); err != nil {
 		t.Fatal(err)
 	}
+	s.args = append(append(d.make(t, s), fmt.Sprintf(d.redoMB, 16),
+		"--bind-address=127.0.0.1", "--port="+portOf(s.Addr), "--socket="+filepath.Join(s.dir, "socket"),
+		"--pid-file="+filepath.Join(s.dir, "pid"), "--skip-name-resolve", "--innodb-buffer-pool-size=64M"), args...)
+	s.ready = s.greets
+	return s
+}
+
+// places are arguments of every server.
+func (s *MySQLServer) places() []string {
+	// A server that starts removes all temporary tables of its tmpdir, those of other
+	// servers too: /tmp would not do.
+	args := []string{"--no-defaults", "--datadir=" + filepath.Join(s.dir, "data"), "--tmpdir=" + filepath.Join(s.dir, "tmp")}
+	if os.Getuid() == 0 {
+		args = append(args, "--user=root") // it refuses root unless told
+	}
+	return args
+}
+
+// installMariaDB makes the tables, which takes less than a second.
+func installMariaDB(t testing.TB, s *MySQLServer) []string {
+	t.Helper()
+	grants := filepath.Join(s.dir, "grants.sql")
 	user, password, _ := strings.Cut(mysqlAccount, ":")
 	sql := fmt.Sprintf("FLUSH PRIVILEGES;\nCREATE USER '%s'@'127.0.0.1' IDENTIFIED BY '%s';\n"+
 		"GRANT ALL ON *.* TO '%[1]s'@'127.0.0.1' WITH GRANT OPTION;\n", user, password)
 	if err := os.WriteFile(grants, []byte(sql), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	// A server that starts removes all temporary tables of its tmpdir, those of other
-	// servers too: /tmp would not do.
-	common := []string{"--no-defaults", "--datadir=" + data, "--tmpdir=" + tmp, "--innodb-log-file-size=16M"}
-	if os.Getuid() == 0 {
-		common = append(common, "--user=root") // it refuses root unless told
-	}
-	cmd := exec.Command(install, append(common, "--skip-test-db", "--extra-file="+grants)...)
+	install := Program(t, "mariadb-install-db")
+	cmd := exec.Command(install, append(s.places(), "--skip-test-db", "--extra-file="+grants)...)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		_ = os.RemoveAll(s.dir)
 		t.Fatalf("mariadb-install-db: %v: %s", err, out)
 	}
-	s.args = append(append(common,
-		"--bind-address=127.0.0.1", "--port="+portOf(s.Addr), "--socket="+filepath.Join(s.dir, "socket"),
-		"--pid-file="+filepath.Join(s.dir, "pid"), "--skip-name-resolve", "--innodb-buffer-pool-size=64M"), args...)
-	s.ready = s.greets
-	return s
+	return s.places()
+}
+
+// mysqlHome is where scripts/install-mysql keeps MySQL, with a data directory
+// in which mysqlAccount is.
+func mysqlHome(t testing.TB) string {
+	t.Helper()
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		leaveOut(t, "MySQL has no place: "+err.Error())
+	}
+	home := filepath.Join(cache, "hubbub", "mysql")
+	if _, err := os.Stat(filepath.Join(home, "formatted", "mysql.ibd")); err != nil {
+		leaveOut(t, "MySQL is not there: run scripts/install-mysql")
+	}
+	return home
+}
+
+func findMySQL(t testing.TB) string { return filepath.Join(mysqlHome(t), "mysqld") }
+
+// copyMySQL copies the tables: to make them takes MySQL ten seconds.
+func copyMySQL(t testing.TB, s *MySQLServer) []string {
+	t.Helper()
+	if err := os.CopyFS(filepath.Join(s.dir, "data"), os.DirFS(filepath.Join(mysqlHome(t), "formatted"))); err != nil {
+		_ = os.RemoveAll(s.dir)
+		t.Fatal(err)
+	}
+	return append(s.places(), "--skip-log-bin")
 }
 
 // greets returns nil when the server says its version to a client.

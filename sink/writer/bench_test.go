@@ -23,7 +23,7 @@ func BenchmarkWriter(b *testing.B) {
 
 func benchmarkWriter(b *testing.B, rooms int) {
 	const round = 100_000
-	server := backends.OwnMySQL(b, "--innodb-buffer-pool-size=512M", "--innodb-log-file-size=256M")
+	server := backends.OwnMySQL(b, "--innodb-buffer-pool-size=512M", backends.RedoLog(b, 256))
 	r := newRig(b, backends.Kafka(b).Addr, server.DSN)
 	data := []byte(`{"text":"` + strings.Repeat("x", 189) + `"}`)
 	last := make([]uint64, rooms)
