@@ -113,6 +113,7 @@ func newAlone(store *sink.Store, reads fanout.Reads, log *zap.Logger, committed 
 		Committed: a.committed,
 		Observe:   committed,
 		MaxAge:    maxCommit,
+		Refusal:   schema.ErrTooManyRequests.Because("the database refuses writes"),
 	})
 	return a
 }

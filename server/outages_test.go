@@ -29,7 +29,10 @@ type cause struct{ begin, end func() }
 
 // scenes are those of the headings in the documentation.
 var scenes = map[string]func(t *testing.T) *scene{
-	"Redis": redisScene,
+	"Redis":  redisScene,
+	"SQLite": sqliteScene,
+	"MySQL":  mysqlScene,
+	"Kafka":  kafkaScene,
 }
 
 // Each back end is put into each state that the documentation has, and seen to

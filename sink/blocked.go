@@ -71,7 +71,7 @@ func (s *Store) exec(ctx context.Context, text string, args ...any) (err error) 
 		}
 	}
 	if _, err = s.writer.conn.ExecContext(ctx, text, args...); err == nil { // the only connection that writes
-		err = s.files.check()
+		err = s.checkFiles()
 	}
 	return err
 }

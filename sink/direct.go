@@ -51,6 +51,10 @@ type DirectConfig struct {
 	// Committed delivers a batch that is now durable, or hears why it is not.
 	Committed func(batch []*schema.Message, err error)
 
+	// Refusal is what is told instead to those whose batch the database has
+	// refused (ErrRefused): nothing of it is stored. nil: the error itself.
+	Refusal error
+
 	// Observe is for metrics: the size of a batch, and how long its commit
 	// took, retries included, whether it succeeded or not.
 	Observe func(records int, took time.Duration)
@@ -255,6 +259,9 @@ func (d *Direct) commit(chunk []entry) {
 
 	if d.cfg.Committed != nil {
 		d.cfg.Committed(batch, err)
+	}
+	if d.cfg.Refusal != nil && errors.Is(err, ErrRefused) {
+		err = d.cfg.Refusal
 	}
 	for _, e := range chunk {
 		if e.done != nil {

@@ -244,9 +244,12 @@ func (s *Store) append(ctx context.Context, batch []*schema.Message) error {
 		}
 		s.writer = w
 	}
-	err := s.writer.append(ctx, batch)
-	if err == nil && s.files != nil {
-		err = s.files.check() // after the commit: it was not for nothing
+	err := s.checkFiles()
+	if err == nil {
+		err = s.writer.append(ctx, batch)
+	}
+	if err == nil {
+		err = s.checkFiles() // they were there all the time
 	}
 	if err == nil {
 		return nil
@@ -256,6 +259,15 @@ func (s *Store) append(ctx context.Context, batch []*schema.Message) error {
 		s.writer = nil
 	}
 	return fmt.Errorf("append %d messages: %w", len(batch), err)
+}
+
+// checkFiles returns an error when what is written would be lost. The caller
+// holds mu.
+func (s *Store) checkFiles() error {
+	if s.files == nil {
+		return nil
+	}
+	return s.files.check()
 }
 
 // After returns the room's messages with after < offset <= upTo, oldest first;
