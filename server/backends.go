@@ -38,7 +38,7 @@ const kafkaPasswordEnv = envPrefix + "KAFKA_PASSWORD"
 type mysqlFlags struct {
 	MySQL      string `name:"mysql" env:"HUBBUB_MYSQL" placeholder:"DSN" help:"MySQL, MariaDB or PlanetScale: user:password@tcp(host:3306)/database?tls=true, or file:PATH of a file that says so. Empty: none."`
 	MySQLCA    string `name:"mysql-ca" env:"HUBBUB_MYSQL_CA" placeholder:"FILE" help:"PEM file with the authorities that sign the database's certificate; implies TLS. Empty: the system's."`
-	MySQLConns int    `name:"mysql-conns" env:"HUBBUB_MYSQL_CONNS" default:"4" placeholder:"N" help:"Reads of the database at once; two more connections write. Default: ${default}."`
+	MySQLConns int    `name:"mysql-conns" env:"HUBBUB_MYSQL_CONNS" default:"4" placeholder:"N" help:"Reads of the database at once; two more connections write, and one sees whether it answers. Default: ${default}."`
 }
 
 // topicName is what Kafka allows, and leaves room for what is added to it.

@@ -18,14 +18,15 @@
 // are kafka, which is the log, and writer, which brings the log to MySQL.
 //
 // Goroutines: one for each Direct, two for each DirectLog, Workers for each
-// Reader, and those of database/sql for each open Store. All end with Close;
+// Reader, one for each Store, which looks after the database every second, and
+// those of database/sql. All end with Close;
 // close the others before the Store under them.
 //
 // Caveats. Offsets are stored as signed 64-bit integers, so one above 2^63-1
 // is refused. The lock of the data directory is flock(2): do not put the
 // directory on a network file system, which SQLite's WAL cannot use either.
-// MySQL must not shorten values: where the server would, the connections say
-// otherwise. Of a process that is paused within a transaction the server drops
+// What a session of MySQL is like is said on every connection, see
+// sessionSettings. Of a process that is paused within a transaction the server drops
 // the locks after 15 s.
 //
 // docs/sql.md has every statement. The SQL drivers are imported here and

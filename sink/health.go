@@ -120,3 +120,22 @@ func (h *health) unreadable(err error) {
 
 // Contact says whether the database answers and takes writes.
 func (s *Store) Contact() *contact.Contact { return s.health.contact }
+
+// quiet is for how long nobody has tried to write.
+func (s *Store) quiet() time.Duration { return time.Since(time.Unix(0, s.tried.Load())) }
+
+// read reports and returns what a read came to.
+func (s *Store) read(err error) error {
+	err = s.dialect.classify(err)
+	s.health.read(err)
+	return err
+}
+
+// checkFiles returns an error when what is written would be lost. The caller
+// holds mu.
+func (s *Store) checkFiles() error {
+	if s.files == nil {
+		return nil
+	}
+	return s.files.check()
+}

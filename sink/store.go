@@ -261,15 +261,6 @@ func (s *Store) append(ctx context.Context, batch []*schema.Message) error {
 	return fmt.Errorf("append %d messages: %w", len(batch), err)
 }
 
-// checkFiles returns an error when what is written would be lost. The caller
-// holds mu.
-func (s *Store) checkFiles() error {
-	if s.files == nil {
-		return nil
-	}
-	return s.files.check()
-}
-
 // After returns the room's messages with after < offset <= upTo, oldest first;
 // upTo 0 stands for no bound. It returns at most limit messages, and stops
 // before the one that would bring their Size above maxBytes, except that one
@@ -306,16 +297,6 @@ func (s *Store) Count(ctx context.Context, room string, after, upTo uint64, max 
 		return 0, fmt.Errorf("count room %q after %d: %w", room, after, err)
 	}
 	return n, nil
-}
-
-// quiet is for how long nobody has tried to write.
-func (s *Store) quiet() time.Duration { return time.Since(time.Unix(0, s.tried.Load())) }
-
-// read reports and returns what a read came to.
-func (s *Store) read(err error) error {
-	err = s.dialect.classify(err)
-	s.health.read(err)
-	return err
 }
 
 // readPage runs a query of pageColumns.

@@ -3,12 +3,14 @@
 //
 //   - Producer makes minted messages durable, within a sink.Budget, and never
 //     gives one up.
+//   - Monitor asks the leader of every partition, each second: whether it
+//     answers, and where the partition ends.
 //   - Record is what a record of the topic says: a message, or a heal.
 //   - Config is where the log is; Dial makes a client from it, for those who
 //     read the topic.
 //
-// Goroutines: those of the client library, and one for each Producer. All end
-// with Close.
+// Goroutines: those of the client library, one for each Producer and one for
+// each Monitor. All end with Close.
 //
 // Caveats. An acknowledgement means all in-sync replicas: with one broker that
 // is its page cache, which survives kill -9 and not power loss. A topic that is
