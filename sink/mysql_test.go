@@ -166,7 +166,12 @@ func TestMySQLAppendFailsWhole(t *testing.T) {
 		{"larger than a packet", schema.Message{Room: "r", Offset: 1, Data: make([]byte, 17<<20)}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			err := m.Append(t.Context(), append(good[:len(good):len(good)], &c.bad))
+			var err error
+			for range 5 { // a busy machine may need longer for 17 MB than an answer is waited for
+				if err = m.Append(t.Context(), append(good[:len(good):len(good)], &c.bad)); !errors.Is(err, ErrUnavailable) {
+					break
+				}
+			}
 			if !errors.Is(err, ErrData) || errors.Is(err, ErrBusy) || errors.Is(err, ErrUnavailable) {
 				t.Errorf("error %v, want ErrData", err)
 			}
