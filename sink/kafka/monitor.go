@@ -19,7 +19,7 @@ import (
 
 const (
 	askEvery   = time.Second      // the leaders
-	askTimeout = 3 * time.Second  // a leader that needs longer does not answer
+	askTimeout = 5 * time.Second  // a leader that needs longer does not answer
 	lookEvery  = 10 * time.Second // at the topics' settings
 )
 
