@@ -112,6 +112,9 @@ func ensureTopic(ctx context.Context, client *kgo.Client, topic string, partitio
 			}
 			created = true
 		case !kerr.IsRetriable(err):
+			if answer := (*kerr.Error)(nil); !errors.As(err, &answer) {
+				return fmt.Errorf("%w: %w", ErrUnreachable, oneLine(err))
+			}
 			return fmt.Errorf("look for topic %s: %w", topic, err)
 		}
 		select {
