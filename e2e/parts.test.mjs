@@ -150,12 +150,21 @@ test('text: where a web address ends', () => {
     ['https://example.org/x\u00a0y', 'https://example.org/x'],
     ['https://a.example、https://b.example', 'https://a.example', 'https://b.example'],
     ['**https://example.org/x**', 'https://example.org/x'],
+    // What stands within words of other scripts, and in titles.
+    ['https://en.wikipedia.org/wiki/Michelson–Morley_experiment – here', 'https://en.wikipedia.org/wiki/Michelson–Morley_experiment'],
+    ['https://example.org/x–', 'https://example.org/x'],
+    ['https://example.org/x—see', 'https://example.org/x'],
+    ['https://he.wikipedia.org/wiki/צה״ל', 'https://he.wikipedia.org/wiki/צה״ל'],
+    ['https://bo.wikipedia.org/wiki/བོད་སྐད', 'https://bo.wikipedia.org/wiki/བོད་སྐད'],
+    // Brackets that are its own, and those around it.
+    ['https://example.org/a[1] https://[::1]', 'https://example.org/a[1]', 'https://[::1]'],
+    ['[https://example.org/{id}], {https://example.org/x}.', 'https://example.org/{id}', 'https://example.org/x'],
     ['https://example.org/a?q=1&r=<x>', 'https://example.org/a?q=1&r='],
     ['javascript:alert(1) https:// http://? nothttps://x.example'],
   ];
   for (const [text, ...want] of cases) assert.deepEqual([...addresses(text)].map(({ address }) => address), want, text);
   // 60,000 characters that a naive loop goes over once for each of them.
-  for (const tail of [')', '.', ').', '(', '(.)']) {
+  for (const tail of [')', '.', ').', '(', '(.)', ']', '}]).']) {
     assert.ok([...addresses(`https://example.org/${tail.repeat(20_000)}x${tail.repeat(20_000)}`)].length === 1);
   }
 });

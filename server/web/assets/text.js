@@ -3,10 +3,12 @@
 
 // An address ends at white space, quotes and brackets of markup, at what is not drawn
 // or reorders, and at punctuation outside of ASCII: in "请看https://example.com，谢谢"
-// the comma is the sentence's. Letters of any script are part of it, and the middle
-// dots that stand within words.
-const ADDRESS = /\bhttps?:\/\/(?:[!#-;=?-_a-~·・\u200c\u200d]|[^\x00-\x7f\p{P}\p{Z}\p{C}])+/giu;
-const TRAILING = new Set('.,;:!?\'*_]}');
+// the comma is the sentence's. Letters of any script are part of it, and what stands
+// within words: middle dots, hyphens and the en dash of "Michelson–Morley", Hebrew
+// geresh and gershayim, the Tibetan dot between syllables.
+const ADDRESS = /\bhttps?:\/\/(?:[!#-;=?-_a-~·・゠\u2010-\u2013\u05be\u05f3\u05f4\u0f0b\u200c\u200d]|[^\x00-\x7f\p{P}\p{Z}\p{C}])+/giu;
+const TRAILING = new Set('.,;:!?\'*_\u2010\u2011\u2012\u2013');
+const OPENS = new Map([[')', '('], [']', '['], ['}', '{']]);
 const ONLY_EMOJI = /^(?:\p{Extended_Pictographic}(?:\u200d\p{Extended_Pictographic}|[\ufe0f\u{1f3fb}-\u{1f3ff}])*\s*){1,4}$/u;
 
 export function isOnlyEmoji(text) { return text.length <= 40 && ONLY_EMOJI.test(text); }
@@ -33,15 +35,20 @@ export function* addresses(text) {
   }
 }
 
-// "(see https://example.org/a_(b))." ends before the last parenthesis and the dot.
-// One pass over the whole and one from its end, because any text may be an address.
+// "(see https://example.org/a_(b))." ends before the last parenthesis and the dot, and
+// so do brackets of all kinds: what is closed in it was opened in it.
+// A pass over the whole for each kind and one from its end, because any text may be an address.
 function tidy(address) {
-  let open = 0; // parentheses that are closed more often than opened
-  for (const char of address) open += char === ')' ? 1 : char === '(' ? -1 : 0;
+  const unpaired = new Map(); // closing bracket → how many more there are than opening ones
+  for (const [close, open] of OPENS) {
+    let n = 0;
+    for (const char of address) n += char === close ? 1 : char === open ? -1 : 0;
+    unpaired.set(close, n);
+  }
   let end = address.length;
   for (; end > 0; end -= 1) {
     const char = address[end - 1];
-    if (char === ')' && open > 0) open -= 1;
+    if (unpaired.get(char) > 0) unpaired.set(char, unpaired.get(char) - 1);
     else if (!TRAILING.has(char)) break;
   }
   return address.slice(0, end);
