@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/base64"
 	"fmt"
+	"math"
 	"testing"
 	"time"
 
@@ -37,6 +38,8 @@ func TestExpiryFarAhead(t *testing.T) {
 			"2^32 ahead":    fmt.Sprint(now + 1<<32),
 			"2^32+5 ahead":  fmt.Sprint(now + 1<<32 + 5),
 			"a float":       fmt.Sprintf("%d.75", now+1<<32),
+			"nanoseconds":   fmt.Sprint(now * 1e9),
+			"the largest":   fmt.Sprint(math.MaxInt64),
 			"beyond floats": "1e300",
 		} {
 			c := b.h.dial(codec)
@@ -60,6 +63,7 @@ func TestExpiryFarAhead(t *testing.T) {
 				b.ok("refresh", `{"user":"alice","expire_at":`+exp+`}`)
 				p := c.nextPush().Refresh
 				check("refresh of the API", p != nil && p.Expires, p.GetTtl())
+				b.ok("block_user", `{"user":"mallory","expire_at":`+exp+`}`)
 			}
 			c.cut()
 			eventually(t, "the client is gone", func() bool { return b.h.node.sessions.Connected() == 0 })

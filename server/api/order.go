@@ -149,14 +149,15 @@ func (b *blockUser) run(ctx context.Context, a *API) pending {
 	if err := (&target{User: b.User}).check(); err != nil {
 		return done(nil, err)
 	}
-	if err := checkTime(b.ExpireAt); err != nil {
+	until, err := untilTime(b.ExpireAt)
+	if err != nil {
 		return done(nil, err)
 	}
 	// First where it lasts: a node that starts meanwhile reads it there.
-	if err := a.cfg.Blocked.Block(ctx, b.User, b.ExpireAt); err != nil {
+	if err := a.cfg.Blocked.Block(ctx, b.User, until); err != nil {
 		return done(nil, err)
 	}
-	return a.order(ctx, sessions.Order{Do: sessions.DoBlock, User: b.User, Until: b.ExpireAt})
+	return a.order(ctx, sessions.Order{Do: sessions.DoBlock, User: b.User, Until: until})
 }
 
 // unblockUser lets a user in again.
@@ -174,13 +175,16 @@ func (u *unblockUser) run(ctx context.Context, a *API) pending {
 	return a.order(ctx, sessions.Order{Do: sessions.DoUnblock, User: u.User})
 }
 
-// checkTime takes the times that a token's exp may have: what is far ahead, or
-// in milliseconds, lasts for as long as it says.
-func checkTime(expireAt int64) error {
-	if expireAt < 0 || expireAt > 1<<53 {
-		return schema.ErrBadRequest.Because("expire_at is not a time in Unix seconds")
+// maxTime is auth's: the latest time that is told apart from never.
+const maxTime = 1 << 53
+
+// untilTime takes the times that a token's exp may have: what is far ahead, or in
+// milliseconds, lasts for as long as it says, and what is later than maxTime to there.
+func untilTime(expireAt int64) (int64, error) {
+	if expireAt < 0 {
+		return 0, schema.ErrBadRequest.Because("expire_at is not a time in Unix seconds")
 	}
-	return nil
+	return min(expireAt, maxTime), nil
 }
 
 // refresh changes when a user's sessions expire. Those that have are closed:
@@ -195,14 +199,15 @@ func (r *refresh) run(ctx context.Context, a *API) pending {
 	if err := r.check(); err != nil {
 		return done(nil, err)
 	}
-	if err := checkTime(r.ExpireAt); err != nil {
+	until, err := untilTime(r.ExpireAt)
+	if err != nil {
 		return done(nil, err)
 	}
 	if r.Expired {
 		return a.order(ctx, r.closing(schema.CloseExpired))
 	}
 	o := r.order(sessions.DoRefresh)
-	o.Until = r.ExpireAt
+	o.Until = until
 	return a.order(ctx, o)
 }
 
