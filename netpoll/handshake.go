@@ -101,6 +101,11 @@ func (u *upgrader) readHeader(head []byte) (http.Header, error) {
 	if err != nil || u.in.Len()+u.buf.Buffered() > 0 {
 		return nil, errMalformedHead
 	}
+	for name := range h { // white space before a colon is refused, not kept (RFC 9112, section 5.1)
+		if !httplist.IsToken(name) {
+			return nil, errMalformedHead
+		}
+	}
 	return http.Header(h), nil
 }
 
@@ -145,7 +150,7 @@ func (u *upgrader) check(line requestLine, h http.Header) []byte {
 		return response(line.method, http.StatusUpgradeRequired, "the version is 13", "Sec-WebSocket-Version", "13")
 	case err != nil || len(key) != 16:
 		return bad("no Sec-WebSocket-Key of 16 bytes")
-	case len(h["Transfer-Encoding"]) > 0, len(h["Content-Length"]) > 0 && strings.Trim(h["Content-Length"][0], "0") != "":
+	case len(h["Transfer-Encoding"]) > 0, strings.Trim(strings.Join(h["Content-Length"], ""), "0") != "":
 		return bad("a WebSocket handshake has no body") // or its bytes would be taken for frames
 	}
 	r := &u.req
