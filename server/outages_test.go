@@ -12,6 +12,7 @@ import (
 	"github.com/centrifugal/protocol"
 	"go.uber.org/zap"
 
+	"github.com/hubbub-chat/hubbub/internal/race"
 	"github.com/hubbub-chat/hubbub/schema"
 )
 
@@ -38,9 +39,13 @@ var scenes = map[string]func(t *testing.T) *scene{
 // Each back end is put into each state that the documentation has, and seen to
 // do what it says there: what clients get, readiness, metrics and the log.
 func TestOutageTable(t *testing.T) {
+	if race.Enabled {
+		t.Skip("three minutes of waiting: TestOutages has the same code under the race detector")
+	}
 	tables := outageTables(t)
 	for name, set := range scenes {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel() // they mostly wait
 			rows := tables[name]
 			s := set(t)
 			if len(rows) != len(s.states) {
