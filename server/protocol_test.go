@@ -169,7 +169,7 @@ func TestData(t *testing.T) {
 		{"another type", `{"type":"poll","type2":"edit"}`, ""},
 		{"reserved word elsewhere", `{"of":{"type":"edit"},"text":"type\": edit"}`, ""},
 		{"newlines", "{\n\"a\" :\n\r\n 1}\n", "{\"a\" :\r 1}"},
-		{"deep", strings.Repeat("[", 200) + strings.Repeat("]", 200), ""},
+		{"deep", strings.Repeat("[", schema.MaxLevels) + strings.Repeat("]", schema.MaxLevels), ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			room := roomOf(t)

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -155,6 +156,11 @@ func onTerminal(t *testing.T, dir string, before ...string) (cmd *exec.Cmd, show
 	if err != nil {
 		t.Fatal(err)
 	}
+	// A signal that is ignored here, where nohup runs the tests, would be in the
+	// child, too; one that is caught is not.
+	hups := make(chan os.Signal, 1)
+	signal.Notify(hups, syscall.SIGHUP)
+	t.Cleanup(func() { signal.Stop(hups) })
 	cmd = childCommand(context.WithoutCancel(t.Context()), "serve", "--addr=127.0.0.1:0", "--data="+dir, "--drain=100ms")
 	if len(before) > 0 {
 		if cmd.Path, err = exec.LookPath(before[0]); err != nil {
