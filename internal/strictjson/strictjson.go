@@ -37,7 +37,7 @@ type Value struct {
 type Field struct {
 	Name string
 	Value
-	at int // where the name stands
+	at, nameEnd int // where the name stands
 }
 
 // Parse checks that a file is one JSON value. A byte order mark in front is
@@ -77,6 +77,9 @@ func invalidAt(b []byte) int {
 // Text is the value itself.
 func (v Value) Text() []byte { return bytes.TrimSpace(v.file[v.begin:v.end]) }
 
+// NameText is the name as it is written, with quotes and escapes.
+func (f Field) NameText() []byte { return f.file[f.at:f.nameEnd] }
+
 // Wrong is an error about the value, at its place.
 func (v Value) Wrong(err error) error { return v.at(v.begin, err) }
 
@@ -115,6 +118,7 @@ func (v Value) Fields() ([]Field, error) {
 			return nil, v.Wrong(err) // not after Parse
 		}
 		f.Name, _ = name.(string)
+		f.nameEnd = v.begin + int(d.InputOffset())
 		if seen[f.Name] {
 			return nil, v.at(f.at, fmt.Errorf("%q is there twice", f.Name))
 		}

@@ -78,6 +78,7 @@ func TestParseSaysWhere(t *testing.T) {
 		"{\"default\": {\n \"history_ttl\": 5}}":                            `line 2, column 17: history_ttl: a duration is written as a string`,
 		"{\n\"namespaces\": {\"a\": {\"history_size\": -1}}}":               "line 2, column 16: a: history_size -1",
 		"{\n\"namespaces\": {\"a\": {}, \"a\": {}}}":                        `line 2, column 25: "a" is there twice`,
+		"{\n\"namespaces\": {\"b\": {}, \"a\\ud800\": {}}}":                 "line 2, column 25: half a surrogate pair",
 		"{\n\"namespaces\": [\"a\"]}":                                       "line 2, column 15: this is not an object",
 	} {
 		if _, err := Parse([]byte(text)); err == nil || !strings.HasPrefix(err.Error(), want) {

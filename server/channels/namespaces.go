@@ -59,9 +59,6 @@ func Parse(text []byte) (*Namespaces, error) {
 	if err != nil {
 		return nil, err
 	}
-	if schema.HalfPair(text) {
-		return nil, errors.New("half a surrogate pair is not Unicode") // it would become another name
-	}
 	fields, err := root.Fields()
 	if err != nil {
 		return nil, err
@@ -86,6 +83,9 @@ func Parse(text []byte) (*Namespaces, error) {
 		}
 	}
 	for _, f := range listed {
+		if schema.HalfPair(f.NameText()) {
+			return nil, f.Wrong(errors.New("half a surrogate pair is not Unicode")) // it would become another name
+		}
 		if f.Name == "" || strings.ContainsAny(f.Name, ":$@,") || schema.CheckChannel(f.Name) != nil {
 			return nil, f.Wrong(fmt.Errorf("namespace %q is not a name without any of :$@,", f.Name))
 		}
