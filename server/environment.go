@@ -30,13 +30,16 @@ var (
 )
 
 // checkEnvironment refuses HUBBUB_ names that no command has: a setting that
-// is misspelt would be left out without a word, and the server be an open one.
+// is misspelt would be left out without a word, and the server be an open one. In
+// lower case a setting's name is misspelt, too.
 // Names of one command are known to all: they share a file of settings.
 func checkEnvironment(app *kong.Application, environ []string, warn io.Writer) error {
 	known := append(flagNames(app.Node), otherNames...)
 	for _, pair := range environ {
 		name, value, _ := strings.Cut(pair, "=")
 		switch {
+		case slices.Contains(known, strings.ToUpper(name)) && !slices.Contains(known, name):
+			return fmt.Errorf("%s in the environment is not a setting; did you mean %s?", name, strings.ToUpper(name))
 		case !strings.HasPrefix(name, envPrefix), slices.Contains(known, name), testName.MatchString(name), serviceName.MatchString(name):
 			continue
 		case servicePort.MatchString(name): // HUBBUB_PORT=tcp://10.0.0.1:8000
