@@ -19,7 +19,7 @@ type Config struct {
 	WebSocket    func(path string) bool            // which request paths, in normal form, are WebSocket endpoints; any goroutine calls it
 	Upgrade      func(*Request) (Handler, *Reject) // decides on a handshake, on the connection's loop
 	Subprotocols []string                          // supported, the most preferred first
-	MaxConns     int                               // connections at once, above it 503; default 1<<20
+	MaxConns     int                               // connections at once, above it WebSockets are answered 503; default 1<<20
 	MaxHeads     int                               // of these, whose first request is not complete, above it 503; default MaxConns
 	MaxHead      int                               // bytes of a request's head, above it 431; at least, and by default, 16 KiB
 

@@ -130,6 +130,7 @@ func TestFullServerAnswers503(t *testing.T) {
 	_, addr, _ := startEcho(t, Config{MaxConns: 1})
 	handshake(t, addr)
 	p := connect(t, addr)
+	p.send([]byte(goodRequest))
 	line, err := p.r.ReadString('\n')
 	if err != nil || !strings.HasPrefix(line, "HTTP/1.1 503") {
 		t.Fatalf("answered %q, %v; want 503", line, err)

@@ -248,6 +248,9 @@ func (c *Conn) request(b, head []byte, client netip.AddrPort) {
 
 // handshake answers a whole request that was routed here; rest is what came behind it.
 func (c *Conn) handshake(head, rest []byte, client netip.AddrPort) {
+	if c.turnAway() {
+		return
+	}
 	response, h := c.loop.upgrade.answer(c, head, client)
 	if h == nil {
 		c.refuse(response)

@@ -94,6 +94,10 @@ type peer struct {
 	r *bufio.Reader
 }
 
+// goodRequest is a handshake.
+const goodRequest = "GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
+	"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+
 func connect(t testing.TB, addr string) *peer {
 	t.Helper()
 	c, err := net.Dial("tcp", addr)
@@ -109,8 +113,7 @@ func connect(t testing.TB, addr string) *peer {
 func handshake(t testing.TB, addr string) *peer {
 	t.Helper()
 	p := connect(t, addr)
-	p.send([]byte("GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
-		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"))
+	p.send([]byte(goodRequest))
 	resp, err := http.ReadResponse(p.r, nil)
 	if err != nil {
 		t.Fatal(err)

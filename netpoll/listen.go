@@ -31,10 +31,11 @@ type listener struct {
 	full   []byte // the answer when it is
 
 	// owned by the first loop once that runs
-	fd     int    // -1 when closed
-	paused bool   // out of descriptors: not in the epoll set until the next tick
-	away   bool   // connections are turned away, Config.TurnedAway has been told
-	awayAt uint32 // when one was last, loop seconds
+	fd     int  // -1 when closed
+	paused bool // out of descriptors: not in the epoll set until the next tick
+
+	away   atomic.Bool   // connections are turned away, Config.TurnedAway has been told
+	awayAt atomic.Uint32 // when one was last, loop seconds
 
 	accepted, refused atomic.Uint64
 }
@@ -43,6 +44,11 @@ const (
 	listenSlot    = -1 // the listener's place in epoll events
 	acceptAtOnce  = 64 // then the loop looks after its connections
 	listenBacklog = 4096
+
+	// headsAbove is how many sockets above MaxConns may say what they want: a
+	// server that is full refuses WebSockets, and goes on answering health
+	// checks and scrapes, which cost the loops nothing once their head is read.
+	headsAbove = 64
 )
 
 func newListener(e *Engine, addr string) (*listener, error) {
@@ -128,7 +134,7 @@ func (ln *listener) accept(l *Loop) {
 func (ln *listener) deal(l *Loop, fd int) {
 	e := ln.engine
 	conns, heads := e.conns.Add(1), e.heads.Add(1)
-	if full := conns > int64(e.cfg.MaxConns); full || heads > int64(e.cfg.MaxHeads) {
+	if full := conns > int64(e.cfg.MaxConns)+headsAbove; full || heads > int64(e.cfg.MaxHeads) {
 		e.conns.Add(-1)
 		e.heads.Add(-1)
 		ln.refused.Add(1)
@@ -149,12 +155,26 @@ func (ln *listener) deal(l *Loop, fd int) {
 	}
 }
 
-// turnedAway notes that there is no room, and tells once.
+// turnAway refuses a WebSocket, whose request has been read, where the server is full,
+// and reports whether it did.
+func (c *Conn) turnAway() bool {
+	e := c.loop.engine
+	if e.conns.Load() <= int64(e.cfg.MaxConns) {
+		return false
+	}
+	e.listen.refused.Add(1)
+	e.listen.turnedAway(c.loop, "connections")
+	_, _ = unix.Write(int(c.fd), e.listen.full) // best effort: nothing was sent, so it has room
+	c.end(codeAbnormal)
+	return true
+}
+
+// turnedAway notes that there is no room, and tells once. On any loop.
 func (ln *listener) turnedAway(l *Loop, limit string) {
-	ln.awayAt = l.second
-	if !ln.away {
-		ln.away = true
+	ln.awayAt.Store(l.second)
+	if !ln.away.Swap(true) {
 		ln.engine.cfg.TurnedAway(limit)
+		ln.engine.loops[0].Wake() // it has to look when it is over
 	}
 }
 
@@ -167,8 +187,8 @@ func (ln *listener) tick(l *Loop) {
 	if ln.paused {
 		ln.watch(l)
 	}
-	if ln.away && l.second-ln.awayAt >= quietAfter {
-		ln.away = false
+	if ln.away.Load() && int32(l.second-ln.awayAt.Load()) >= quietAfter { // loops' seconds differ a little
+		ln.away.Store(false)
 		ln.engine.cfg.TurnedAway("")
 	}
 }

@@ -318,14 +318,14 @@ func TestFull(t *testing.T) {
 	ready(http.StatusOK, "ready")
 	h.client(schema.JSON)
 	ready(http.StatusServiceUnavailable, "full: 2 of 2 connections")
-	conn, err := net.Dial("tcp", h.addr())
-	if err != nil {
-		t.Fatal(err)
+	if got := shake(t, h.addr()); got != http.StatusServiceUnavailable {
+		t.Errorf("a handshake was answered %d; want 503", got)
 	}
-	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(time.Minute))
-	if line, err := bufio.NewReader(conn).ReadString('\n'); err != nil || !strings.HasPrefix(line, "HTTP/1.1 503") {
-		t.Errorf("answered %q, %v; want 503", line, err)
+	// Over connections of their own, as orchestrators ask, who end what does not answer.
+	for path, want := range map[string]int{"/healthz": http.StatusOK, "/metrics": http.StatusOK, "/readyz": http.StatusServiceUnavailable} {
+		if status, body := h.web(path); status != want || path == "/readyz" && body != "full: 2 of 2 connections" {
+			t.Errorf("%s of a full server: %d %.60q, want %d", path, status, body, want)
+		}
 	}
 	eventually(t, "it is counted, and logged once", func() bool {
 		now, _ := w.scrape(t)

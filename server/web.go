@@ -76,7 +76,7 @@ func (n *Node) newWeb() *http.Server {
 			return
 		}
 		if conns, most := n.engine.Conns(), n.engine.MaxConns(); conns >= most {
-			answer(w, http.StatusServiceUnavailable, fmt.Sprintf("full: %d of %d connections", conns, most))
+			answer(w, http.StatusServiceUnavailable, fmt.Sprintf("full: %d of %d connections", min(conns, most), most))
 			return
 		}
 		answer(w, http.StatusOK, "ready")
