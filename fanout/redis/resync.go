@@ -241,6 +241,7 @@ func (l *link) step(mayAsk bool) (g *gap, more bool, err error) {
 func (l *link) reset(epoch string, s standing) {
 	r := l.relay
 	l.heard = 0
+	_, known := l.room.End()
 	snapshot := l.snapshot(s)
 	if epoch == "" {
 		l.room.Fill(snapshot)
@@ -249,7 +250,9 @@ func (l *link) reset(epoch string, s standing) {
 	r.stats.resets.Add(1)
 	r.presence.look()                               // perhaps Redis has lost more than this
 	if s.epoch[:epochLen/2] != epoch[:epochLen/2] { // else it is a heal: all is stored
-		r.rooms.info(l.room.Name(), "Redis has lost something of a room, or has what cannot be read: members load it anew")
+		if known > 0 || s.last > 0 { // else the room began while Redis took no writes
+			r.rooms.info(l.room.Name(), "Redis has lost something of a room, or has what cannot be read: members load it anew")
+		}
 		r.keep(l.room)
 		r.cfg.Log.Heal(l.room.Name(), s.epoch)
 	}
