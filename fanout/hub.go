@@ -65,6 +65,18 @@ var ErrBusy = errors.New("too many rooms are waiting")
 // ErrOverloaded says that messages come faster than they can be delivered.
 var ErrOverloaded = errors.New("delivery is behind")
 
+// Refusal is what a sender is told of a message that a relay did not take: the relay's
+// words where they are meant for it, otherwise an error that says to try again.
+func Refusal(err error) *schema.Error {
+	if coded := (*schema.Error)(nil); errors.As(err, &coded) {
+		return coded
+	}
+	if errors.Is(err, ErrOverloaded) {
+		return schema.ErrTooManyRequests.Because("the server has too much to do")
+	}
+	return schema.ErrTooManyRequests.Because("the server cannot take messages right now")
+}
+
 // Hub is all rooms of this node.
 type Hub struct {
 	cfg      Config

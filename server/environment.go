@@ -51,7 +51,7 @@ func checkEnvironment(app *kong.Application, environ []string, warn io.Writer) e
 		if near := suggest.Nearest(strings.TrimPrefix(name, envPrefix), trimmed(known)); near != "" {
 			return fmt.Errorf("%s in the environment is not a setting; did you mean %s%s?", name, envPrefix, near)
 		}
-		return fmt.Errorf("%s in the environment is not a setting; hubbub --help names them", name)
+		return fmt.Errorf("%s in the environment is not a setting; hubbub COMMAND --help names them", name)
 	}
 	return nil
 }

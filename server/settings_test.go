@@ -40,7 +40,7 @@ func TestSettingsRefused(t *testing.T) {
 		{"token", "HUBBUB_TOKEN_KEYS=sesame", []string{"token", "--user=a"}, "did you mean HUBBUB_TOKEN_KEY?"},
 		{"lower case", "HUBBUB_token_key=sesame", nil, "did you mean HUBBUB_TOKEN_KEY?"},
 		{"all of it in lower case", "hubbub_token_key=sesame", nil, "did you mean HUBBUB_TOKEN_KEY?"},
-		{"nothing like it", "HUBBUB_QUETZALCOATL=sesame", nil, "hubbub --help names them"},
+		{"nothing like it", "HUBBUB_QUETZALCOATL=sesame", nil, "hubbub COMMAND --help names them"},
 		{"a password's name", "HUBBUB_KAFKAPASSWORD=sesame", nil, "did you mean HUBBUB_KAFKA_PASSWORD?"},
 		// What decides who may come in, and is empty.
 		{"empty token key", "HUBBUB_TOKEN_KEY=", nil, "--token-key: "},

@@ -149,7 +149,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" || r.Header.Get("Content-Encoding") != "" {
-		refuse(w, http.StatusUnsupportedMediaType, schema.ErrBadRequest.Because("the body is application/json, not encoded"))
+		refuse(w, http.StatusUnsupportedMediaType, schema.ErrBadRequest.Because("the body has to have Content-Type: application/json, and no Content-Encoding"))
 		return
 	}
 	select {

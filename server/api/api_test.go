@@ -78,6 +78,7 @@ func TestPublishFails(t *testing.T) {
 	}{
 		{"stored", relay{}, `{"result":{"offset":7,"epoch":"e"}}`, 0},
 		{"overloaded", relay{refuses: fanout.ErrOverloaded}, `{"error":{"code":111,"message":"the server has too much to do"}}`, 0},
+		{"nothing becomes durable", relay{refuses: errors.New("nothing since noon")}, `{"error":{"code":111,"message":"the server cannot take messages right now"}}`, 0},
 		{"bad room", relay{refuses: schema.ErrBadRequest}, `{"error":{"code":107,"message":"bad request"}}`, 0},
 		{"disk", relay{fails: errors.New("disk full on /secret")}, `{"error":{"code":100,"message":"internal server error"}}`, 1},
 		{"silence", relay{silent: true}, `{"error":{"code":100,"message":"no answer in time; it may still take effect"}}`, 0},

@@ -77,10 +77,7 @@ func (a *API) publish(ctx context.Context, channel string, p *publication, data 
 	}
 	stored := make(chan error, 1)
 	if err := a.cfg.Relay.Publish(m, func(err error) { stored <- err }); err != nil {
-		if coded := (*schema.Error)(nil); errors.As(err, &coded) {
-			return done(nil, err)
-		}
-		return done(nil, errBusy)
+		return done(nil, fanout.Refusal(err))
 	}
 	return func() (any, error) {
 		select {

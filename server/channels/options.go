@@ -77,7 +77,7 @@ func (j *JoinLeave) UnmarshalJSON(b []byte) error {
 	var all *bool
 	switch err := json.Unmarshal(b, &all); {
 	case err != nil:
-		return fmt.Errorf("join_leave is true or false")
+		return fmt.Errorf("is neither true nor false")
 	case all == nil:
 		*j = ToThoseAsking
 	case *all:

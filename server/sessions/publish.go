@@ -51,16 +51,8 @@ func (ln *lane) relay(s *session, id uint32, m *schema.Message, answer func(ln *
 		ln.loop.Post(func() { ln.relayed(t, m, took, err, answer) })
 	})
 	if err != nil {
-		ln.relayed(t, m, 0, refused(err), answer)
+		ln.relayed(t, m, 0, fanout.Refusal(err), answer)
 	}
-}
-
-// refused is what a client is told of a message that the relay did not take.
-func refused(err error) error {
-	if coded := (*schema.Error)(nil); errors.As(err, &coded) {
-		return coded
-	}
-	return schema.ErrTooManyRequests.Because("the server has too much to do")
 }
 
 // event delivers a message that nobody keeps.
