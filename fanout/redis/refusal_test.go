@@ -109,7 +109,7 @@ func TestRefusesWrites(t *testing.T) {
 				}
 				time.Sleep(10 * time.Millisecond)
 			}
-			b.listen("new room")
+			fresh := b.listen("new room")
 			if list, err := NewHistory(b.relay).Before(context.Background(), "lobby", 0, 10, 1<<20); err != nil || len(list) != 1 {
 				t.Errorf("history: %d, %v", len(list), err)
 			}
@@ -142,6 +142,15 @@ func TestRefusesWrites(t *testing.T) {
 			w.eventually("it is told", func() bool { return logs.FilterMessage("back end answers again").Len() == 2 })
 			lines(t, logs, "back end refuses writes", 2, 2)
 			lines(t, logs, "back end answers again", 2, 2)
+			if err := a.publish(message("new room", `"first"`)); err != nil {
+				t.Fatal(err)
+			}
+			w.eventually("who came in meanwhile loads it once", func() bool {
+				fresh.mu.Lock()
+				defer fresh.mu.Unlock()
+				return fresh.resets == 1
+			}, fresh)
+			lines(t, logs, "Redis has lost something of a room, or has what cannot be read: members load it anew", 0, 0)
 			if n := logs.FilterLevelExact(zap.ErrorLevel).Len(); n != 2 {
 				lines(t, logs, "any other error", n, n-2)
 			}

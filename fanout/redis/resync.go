@@ -250,7 +250,7 @@ func (l *link) reset(epoch string, s standing) {
 	r.stats.resets.Add(1)
 	r.presence.look()                               // perhaps Redis has lost more than this
 	if s.epoch[:epochLen/2] != epoch[:epochLen/2] { // else it is a heal: all is stored
-		if known > 0 || s.last > 0 { // else the room began while Redis took no writes
+		if known > 0 { // else the room began while Redis took no writes
 			r.rooms.info(l.room.Name(), "Redis has lost something of a room, or has what cannot be read: members load it anew")
 		}
 		r.keep(l.room)
