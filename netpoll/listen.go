@@ -163,9 +163,9 @@ func (c *Conn) turnAway() bool {
 		return false
 	}
 	e.listen.refused.Add(1)
-	e.listen.turnedAway(c.loop, "connections")
 	_, _ = unix.Write(int(c.fd), e.listen.full) // best effort: nothing was sent, so it has room
 	c.end(codeAbnormal)
+	e.listen.turnedAway(c.loop, "connections") // it is not counted any more
 	return true
 }
 
