@@ -8,6 +8,12 @@ import (
 //go:embed migrations/sqlite/*.sql migrations/mysql/*.sql
 var migrations embed.FS
 
+// VSchema is what a sharded keyspace of Vitess needs to know of the tables, in
+// the form that `vtctldclient ApplyVSchema --vschema-file` takes.
+//
+//go:embed vschema.json
+var VSchema string
+
 // SQLiteMigrations returns the goose migrations of the embedded store, at the
 // root of the file system. A migration that has been released is never edited:
 // a database remembers its number alone.

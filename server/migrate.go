@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/hubbub-chat/hubbub/internal/process"
+	"github.com/hubbub-chat/hubbub/schema"
 	"github.com/hubbub-chat/hubbub/sink"
 )
 
@@ -14,11 +15,16 @@ import (
 // person to time.
 type migrateCmd struct {
 	mysqlFlags
+	VSchema bool `name:"vschema" env:"-" help:"Print the vschema that a sharded keyspace of Vitess or PlanetScale needs before, and exit."`
 }
 
 // Run implements the migrate command. It may be run while nodes are running,
 // and more than once.
 func (c *migrateCmd) Run() error {
+	if c.VSchema {
+		_, err := fmt.Print(schema.VSchema)
+		return err
+	}
 	if err := c.Validate(); err != nil {
 		return usageError{err}
 	}
@@ -42,6 +48,9 @@ func (c *migrateCmd) Run() error {
 
 // Validate reports the first value that cannot be meant.
 func (c *migrateCmd) Validate() error {
+	if c.VSchema {
+		return nil
+	}
 	if c.MySQL == "" {
 		return errors.New("--mysql is needed: which database?")
 	}

@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -77,11 +78,10 @@ func newCommitter(w *writer) *committer {
 
 // Commit stores all of c in one transaction, or returns an error and, unless
 // that is ErrUnavailable, stores nothing. In a sharded database there is no
-// such transaction: the positions move after everything else, and an error can
-// mean that some of it is stored; to store it again is harmless. It returns those of c.Links that
-// nobody has stored; for each there is now a tombstone and a Repair that is
-// owed. The errors are ErrFenced and those of Append. The lists of c may be in
-// another order after it.
+// such transaction: see commitShards. It returns those of c.Links that nobody
+// has stored; for each there is now a tombstone and a Repair that is owed. The
+// errors are ErrFenced and those of Append. The lists of c may be in another
+// order after it.
 func (m *MySQL) Commit(ctx context.Context, c *Commit) (holes []Repair, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -89,21 +89,12 @@ func (m *MySQL) Commit(ctx context.Context, c *Commit) (holes []Repair, err erro
 		return nil, fmt.Errorf("commit: %w", ErrClosed)
 	}
 	m.tried.Store(time.Now().UnixNano())
-	defer m.commits.drop()
-	if err := m.commits.take(c.Messages); err != nil {
-		return nil, err
+	if m.Sharded() {
+		holes, err = m.commitShards(ctx, c)
+	} else {
+		holes, err = m.commits.all(ctx, c)
 	}
-	moves := c.Moves
-	if m.sharded {
-		moves = nil // they follow
-	}
-	err = m.commits.transaction(ctx, func(ctx, bg context.Context) (err error) {
-		holes, err = m.commits.run(ctx, bg, c, moves)
-		return err
-	})
-	if err == nil && m.sharded {
-		err = m.commits.transaction(ctx, func(_, bg context.Context) error { return m.commits.move(bg, c.Moves) })
-	}
+	m.shards.outcome(ctx, err)
 	if errors.Is(err, ErrFenced) {
 		m.health.contact.Heard()
 		return nil, err
@@ -116,12 +107,119 @@ func (m *MySQL) Commit(ctx context.Context, c *Commit) (holes []Repair, err erro
 	return holes, nil
 }
 
-// run says the statements. The positions come first: of two writers one then
-// waits at once, and finds out before it has done any work.
-func (w *committer) run(ctx, bg context.Context, c *Commit, moves []Move) (holes []Repair, err error) {
-	if err := w.move(bg, moves); err != nil {
+// all stores a Commit in one transaction. The positions come first: of two
+// writers one then waits at once, and finds out before it has done any work.
+func (w *committer) all(ctx context.Context, c *Commit) (holes []Repair, err error) {
+	defer w.drop()
+	if err := w.take(c.Messages); err != nil {
 		return nil, err
 	}
+	err = w.transaction(ctx, func(ctx, bg context.Context) (err error) {
+		if err := w.move(bg, c.Moves); err != nil {
+			return err
+		}
+		if holes, err = w.rooms(ctx, bg, c); err != nil {
+			return err
+		}
+		return w.repairs(bg, w.conn, slices.Concat(holes, c.Owed), c.Done)
+	})
+	return holes, err
+}
+
+// commitShards stores a Commit in one transaction for the rooms of each shard,
+// and a last one for what belongs to the topic: repairs and positions. An error
+// can mean that some of it is stored; to store it again is harmless, and the
+// positions say that it has to be.
+//
+// A hole's repair is noted while the transaction with its tombstone is open:
+// were it noted after, a crash between the two would leave a tombstone that no
+// later look takes for a hole.
+func (m *MySQL) commitShards(ctx context.Context, c *Commit) (holes []Repair, err error) {
+	for _, part := range m.splitCommit(ctx, c) {
+		found, err := m.commitRooms(ctx, part)
+		if err != nil {
+			return nil, err
+		}
+		holes = append(holes, found...)
+	}
+	w := m.commits
+	err = w.transaction(ctx, func(_, bg context.Context) error {
+		if err := w.repairs(bg, w.conn, c.Owed, c.Done); err != nil {
+			return err
+		}
+		return w.move(bg, c.Moves)
+	})
+	return holes, err
+}
+
+// commitRooms stores what one shard's rooms get.
+func (m *MySQL) commitRooms(ctx context.Context, c *Commit) (holes []Repair, err error) {
+	w := m.commits
+	defer w.drop()
+	if err := w.take(c.Messages); err != nil {
+		return nil, err
+	}
+	err = w.transaction(ctx, func(ctx, bg context.Context) (err error) {
+		if holes, err = w.rooms(ctx, bg, c); err == nil && len(holes) > 0 {
+			err = w.repairs(bg, m.writes, holes, nil)
+		}
+		return err
+	})
+	return holes, err
+}
+
+// splitCommit returns the messages, tombstones and links of c in parts that
+// are in one shard each.
+func (m *MySQL) splitCommit(ctx context.Context, c *Commit) []*Commit {
+	if m.shards == nil { // said to be sharded: rows and positions apart
+		return []*Commit{{Messages: c.Messages, Tombstones: c.Tombstones, Links: c.Links}}
+	}
+	of := m.shards.places(ctx, c.rooms)
+	parts := make(map[string]*Commit)
+	part := func(room string) *Commit {
+		p := parts[of[room]]
+		if p == nil {
+			p = &Commit{}
+			parts[of[room]] = p
+		}
+		return p
+	}
+	for _, message := range c.Messages {
+		p := part(message.Room)
+		p.Messages = append(p.Messages, message)
+	}
+	for _, t := range c.Tombstones {
+		p := part(t.Room)
+		p.Tombstones = append(p.Tombstones, t)
+	}
+	for _, l := range c.Links {
+		p := part(l.Room)
+		p.Links = append(p.Links, l)
+	}
+	return slices.Collect(maps.Values(parts))
+}
+
+// rooms yields the rooms that c is about, some of them more than once.
+func (c *Commit) rooms(yield func(string) bool) {
+	for _, m := range c.Messages {
+		if !yield(m.Room) {
+			return
+		}
+	}
+	for _, t := range c.Tombstones {
+		if !yield(t.Room) {
+			return
+		}
+	}
+	for _, l := range c.Links {
+		if !yield(l.Room) {
+			return
+		}
+	}
+}
+
+// rooms says the statements about the rooms of c, and returns the holes.
+func (w *committer) rooms(ctx, bg context.Context, c *Commit) (holes []Repair, err error) {
 	if err := w.insert(ctx, bg); err != nil {
 		return nil, err
 	}
@@ -131,21 +229,23 @@ func (w *committer) run(ctx, bg context.Context, c *Commit, moves []Move) (holes
 	if _, err := w.addTombstones(bg, c.Tombstones); err != nil {
 		return nil, err
 	}
-	if holes, err = w.findHoles(bg, c.Links); err != nil {
-		return nil, err
-	}
+	return w.findHoles(bg, c.Links)
+}
+
+// repairs notes what is owed and forgets what is done.
+func (w *committer) repairs(bg context.Context, on executor, owed, done []Repair) error {
 	d := &w.dialect.log
-	for _, r := range slices.Concat(holes, c.Owed) {
-		if _, err := w.conn.ExecContext(bg, d.addRepair, r.Topic, r.ID, r.Room, int64(r.Seq), []byte(r.Epoch), r.Since.UnixMilli()); err != nil {
-			return nil, fmt.Errorf("note a repair of room %q: %w", r.Room, err)
+	for _, r := range owed {
+		if _, err := on.ExecContext(bg, d.addRepair, r.Topic, r.ID, r.Room, int64(r.Seq), []byte(r.Epoch), r.Since.UnixMilli()); err != nil {
+			return fmt.Errorf("note a repair of room %q: %w", r.Room, err)
 		}
 	}
-	for _, r := range c.Done {
-		if _, err := w.conn.ExecContext(bg, d.endRepair, r.Topic, r.ID, r.Room, int64(r.Seq), []byte(r.Epoch)); err != nil {
-			return nil, fmt.Errorf("end a repair of room %q: %w", r.Room, err)
+	for _, r := range done {
+		if _, err := on.ExecContext(bg, d.endRepair, r.Topic, r.ID, r.Room, int64(r.Seq), []byte(r.Epoch)); err != nil {
+			return fmt.Errorf("end a repair of room %q: %w", r.Room, err)
 		}
 	}
-	return holes, nil
+	return nil
 }
 
 // move moves each position from where it was thought to be.

@@ -39,8 +39,8 @@ type dialect struct {
 
 	block       string // user, until
 	unblock     string // user
-	dropBlocked string // now: those whose time is over
-	blocked     string // now -> user, until
+	dropBlocked string // now, limit: those whose time is over
+	blocked     string // after this user, now, limit -> user, until; in the order of users
 
 	log logDialect // of a database that a log is written to
 }

@@ -54,8 +54,9 @@ var mysqlDialect = dialect{
 
 	block:       `INSERT INTO blocked (list, name, ends) VALUES ('users', ?, ?) ON DUPLICATE KEY UPDATE ends = VALUES(ends)`,
 	unblock:     `DELETE FROM blocked WHERE list = 'users' AND name = ?`,
-	dropBlocked: `DELETE FROM blocked WHERE list = 'users' AND ends > 0 AND ends <= ?`,
-	blocked:     `SELECT name, ends FROM blocked WHERE list = 'users' AND (ends = 0 OR ends > ?)`,
+	dropBlocked: `DELETE FROM blocked WHERE list = 'users' AND ends > 0 AND ends <= ? LIMIT ?`,
+	blocked: `SELECT name, ends FROM blocked
+		WHERE list = 'users' AND name > ? AND (ends = 0 OR ends > ?) ORDER BY name LIMIT ?`,
 
 	log: logDialect{
 		addTombstones: multiRow{

@@ -41,8 +41,10 @@ var sqliteDialect = dialect{
 	// page that does not change.
 	probe: `INSERT INTO meta (name, value) VALUES ('probe', hex(randomblob(32768))) ON CONFLICT (name) DO UPDATE SET value = excluded.value`,
 
-	block:       `INSERT INTO blocked (list, name, ends) VALUES ('users', ?, ?) ON CONFLICT (list, name) DO UPDATE SET ends = excluded.ends`,
-	unblock:     `DELETE FROM blocked WHERE list = 'users' AND name = ?`,
-	dropBlocked: `DELETE FROM blocked WHERE list = 'users' AND ends > 0 AND ends <= ?`,
-	blocked:     `SELECT name, ends FROM blocked WHERE list = 'users' AND (ends = 0 OR ends > ?)`,
+	block:   `INSERT INTO blocked (list, name, ends) VALUES ('users', ?, ?) ON CONFLICT (list, name) DO UPDATE SET ends = excluded.ends`,
+	unblock: `DELETE FROM blocked WHERE list = 'users' AND name = ?`,
+	dropBlocked: `DELETE FROM blocked WHERE list = 'users' AND name IN (
+		SELECT name FROM blocked WHERE list = 'users' AND ends > 0 AND ends <= ? LIMIT ?)`,
+	blocked: `SELECT name, ends FROM blocked
+		WHERE list = 'users' AND name > ? AND (ends = 0 OR ends > ?) ORDER BY name LIMIT ?`,
 }

@@ -1,6 +1,7 @@
 package sink
 
 import (
+	"encoding/json"
 	"flag"
 	"fmt"
 	"io/fs"
@@ -17,6 +18,28 @@ var update = flag.Bool("update", false, "write docs/sql.md anew")
 
 // said is one statement of a dialect.
 type said struct{ name, text string }
+
+// The vschema divides each table by the first column of its shard key.
+func TestVSchema(t *testing.T) {
+	var vschema struct {
+		Sharded bool
+		Tables  map[string]struct {
+			Vindexes []struct{ Column, Name string } `json:"column_vindexes"`
+		}
+	}
+	if err := json.Unmarshal([]byte(schema.VSchema), &vschema); err != nil || !vschema.Sharded {
+		t.Fatalf("sharded %v, %v", vschema.Sharded, err)
+	}
+	for table, shard := range shards {
+		column, _, _ := strings.Cut(shard.key, ",")
+		if v := vschema.Tables[table].Vindexes; len(v) != 1 || v[0].Column != column {
+			t.Errorf("%s is divided by %v, want %s", table, v, column)
+		}
+	}
+	if _, ok := vschema.Tables[versionTable]; !ok || len(vschema.Tables) != len(shards)+1 {
+		t.Errorf("the vschema has %d tables, want %d and %s", len(vschema.Tables), len(shards), versionTable)
+	}
+}
 
 // statements are all that a dialect can say, found by reflection so that none
 // is forgotten. An INSERT of many rows is shown with one.

@@ -25,6 +25,14 @@ type Appender interface {
 	Append(ctx context.Context, batch []*schema.Message) error
 }
 
+// Splitter is an Appender, of a sharded database, that cannot store every batch
+// in one transaction.
+type Splitter interface {
+	// Split returns the batch in parts that it can; fewer than two mean that
+	// the batch is one. It may not keep the slice.
+	Split(ctx context.Context, batch []*schema.Message) [][]*schema.Message
+}
+
 // DirectConfig says what a Direct may hold, and what is called around its
 // commits. The zero value of a number means its default; functions may be nil.
 // All functions are called on the writer goroutine, which does nothing else
@@ -207,7 +215,13 @@ func (d *Direct) Close(ctx context.Context) error {
 func (d *Direct) run() {
 	for d.take() {
 		for chunk := range slices.Chunk(d.taken, d.cfg.BatchRecords) {
-			d.commit(chunk)
+			parts := d.split(chunk)
+			if parts == nil {
+				d.commit(chunk)
+			}
+			for _, part := range parts {
+				d.commit(part)
+			}
 		}
 	}
 	// Not deferred: while a panic unwinds, that would let Close return, and
@@ -229,6 +243,32 @@ func (d *Direct) take() bool {
 	}
 	d.taken, d.queue = d.queue, spare
 	return len(d.taken) > 0
+}
+
+// split returns the parts of a batch that one transaction each can store, or nil
+// where one can store it all. Parts are committed like batches of their own: a message that a transaction has
+// stored is delivered and acknowledged whatever becomes of the others.
+func (d *Direct) split(chunk []entry) [][]entry {
+	splitter, ok := d.store.(Splitter)
+	if !ok {
+		return nil
+	}
+	batch := d.batch[:0]
+	for _, e := range chunk {
+		batch = append(batch, e.message)
+	}
+	d.batch = batch
+	parts := splitter.Split(d.ctx, batch)
+	if len(parts) < 2 {
+		return nil
+	}
+	of := make(map[*schema.Message]int, len(batch))
+	for i, part := range parts {
+		for _, m := range part {
+			of[m] = i
+		}
+	}
+	return groupBy(chunk, func(e entry) int { return of[e.message] })
 }
 
 // commit takes one batch through mint, commit, deliver, acknowledge.

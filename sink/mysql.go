@@ -58,8 +58,8 @@ type MySQLConfig struct {
 	// connections write, and one sees whether the server answers.
 	ReadConns int
 
-	// Sharded says that rooms are in different shards, so that one transaction
-	// is not atomic across them. PlanetScale and Vitess are taken to be so.
+	// Sharded says that rooms and positions may be in different shards, so that
+	// no transaction spans them. A keyspace of Vitess is asked.
 	Sharded bool
 
 	// Log hears of changes of the database's state; nil: none.
@@ -86,8 +86,8 @@ func (c MySQLConfig) Where() string {
 // see Commit.
 type MySQL struct {
 	*Store
-	maxPacket int // bytes of one statement that the server takes
-	sharded   bool
+	maxPacket int  // bytes of one statement that the server takes
+	sharded   bool // by the configuration
 	commits   *committer
 	roles     roles // of the servers behind the address
 }
@@ -119,13 +119,19 @@ func (m *MySQL) open(ctx context.Context, dsn *mysql.Config, cfg MySQLConfig) er
 	if err := server.checkTables(ctx, dsn); err != nil {
 		return err
 	}
-	m.maxPacket, m.sharded = server.maxPacket, server.vitess || cfg.Sharded
+	m.maxPacket, m.sharded = server.maxPacket, cfg.Sharded
 	dsn.MaxAllowedPacket = m.maxPacket
 	if m.reads, err = openPool(dsn, cfg.ReadConns, &mysqlConnector{session: server.session(false), roles: &m.roles}); err != nil {
 		return err
 	}
 	if m.writes, err = openPool(dsn, writeConns, &mysqlConnector{session: server.session(true), roles: &m.roles}); err != nil {
 		return err
+	}
+	if server.vitess {
+		m.shards = newShardMap(m.reads, dsn)
+		if err := m.shards.count(ctx); err != nil {
+			return err
+		}
 	}
 	m.writes.SetConnMaxIdleTime(writeIdle)
 	if m.probes, err = openPool(dsn, 1, &mysqlConnector{session: server.session(true), roles: &m.roles}); err != nil {
@@ -213,7 +219,7 @@ func (m *MySQL) MaxSize() int { return m.maxPacket - 64<<10 }
 
 // Sharded reports whether rows and positions may be in different shards. Then
 // positions follow the rows, and whoever reads one goes back some minutes.
-func (m *MySQL) Sharded() bool { return m.sharded }
+func (m *MySQL) Sharded() bool { return m.sharded || m.shards != nil && m.shards.many.Load() }
 
 // Ping reports whether the database answers.
 func (m *MySQL) Ping(ctx context.Context) error {

@@ -182,7 +182,7 @@ func TestMySQLSession(t *testing.T) {
 			for pool, db := range map[string]*sql.DB{"reads": m.reads, "writes": m.writes, "probes": m.probes} {
 				for variable, want := range map[string]string{
 					"autocommit": "ON", "completion_type": "NO_CHAIN", "unique_checks": "ON", "default_storage_engine": "InnoDB",
-					"sql_select_limit": "18446744073709551615", "character_set_client": "utf8mb4",
+					"sql_select_limit": noLimit, "character_set_client": "utf8mb4",
 				} {
 					var got string
 					if err := db.QueryRow(`SHOW VARIABLES LIKE '`+variable+`'`).Scan(new(string), &got); err != nil || got != want {

@@ -22,8 +22,8 @@ type setting struct {
 	value string
 }
 
-// noLimit is the largest number of rows.
-const noLimit = "18446744073709551615"
+// noLimit is more rows than there are: the largest number that vtgate takes, too.
+const noLimit = "9223372036854775807"
 
 // sessionSettings is the one place that says what a session is like.
 var sessionSettings = []setting{
@@ -50,6 +50,13 @@ var sessionSettings = []setting{
 var writeSettings = []setting{
 	{[]string{"wait_timeout"}, strconv.Itoa(writeSilence)},
 	{[]string{"innodb_lock_wait_timeout"}, strconv.Itoa(lockWait)},
+}
+
+// vitessWriteSettings are those on Vitess, which ends silent transactions by
+// itself. For transaction_mode see shardMap.
+var vitessWriteSettings = []setting{
+	{[]string{"innodb_lock_wait_timeout"}, strconv.Itoa(lockWait)},
+	{[]string{"transaction_mode"}, "'SINGLE'"},
 }
 
 // mysqlServer is what a server says of itself.
@@ -93,14 +100,19 @@ func askMySQL(ctx context.Context, dsn *mysql.Config) (s mysqlServer, err error)
 }
 
 // session returns the statement that makes a session what it has to be. Vitess
-// gives connections with settings of their own less gladly and has limits of
-// its own on transactions, so there only that is set which is otherwise.
+// gives connections with settings of their own less gladly, so there only that
+// is set which is otherwise.
 func (s mysqlServer) session(writes bool) string {
 	settings := sessionSettings
 	if writes && !s.vitess {
 		settings = slices.Concat(settings, writeSettings)
 	}
 	var set []string
+	if writes && s.vitess {
+		for _, x := range vitessWriteSettings { // vtgate does not list its own variables
+			set = append(set, x.names[0]+" = "+x.value)
+		}
+	}
 	for _, x := range settings {
 		i := slices.IndexFunc(x.names, func(name string) bool { _, ok := s.variables[name]; return ok })
 		if i < 0 || s.vitess && x.holds(s.variables[x.names[i]]) {

@@ -5,16 +5,22 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/go-sql-driver/mysql"
 	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/database"
 
 	"github.com/hubbub-chat/hubbub/schema"
 )
 
 // ErrOldTables is returned for a database that has to be migrated first.
 var ErrOldTables = errors.New("the tables are those of an older Hubbub")
+
+// ErrNoVSchema is returned for a sharded keyspace of Vitess that does not know
+// how the tables are sharded.
+var ErrNoVSchema = errors.New("the keyspace is sharded and its vschema has no Hubbub tables: apply what `hubbub migrate --vschema` prints, then migrate")
 
 const (
 	migrateWait  = time.Minute // for another process that migrates
@@ -120,8 +126,15 @@ func migrateMySQL(ctx context.Context, db *sql.DB) (from, to int64, err error) {
 	return from, to, nil
 }
 
+// versionTable is goose's.
+const versionTable = "goose_db_version"
+
 func newMySQLProvider(db *sql.DB) (*goose.Provider, error) {
-	p, err := goose.NewProvider(goose.DialectMySQL, db, schema.MySQLMigrations(),
+	store, err := database.NewStore(database.DialectMySQL, versionTable)
+	if err != nil {
+		return nil, fmt.Errorf("read the migrations: %w", err)
+	}
+	p, err := goose.NewProvider("", db, schema.MySQLMigrations(), goose.WithStore(versionStore{store}),
 		goose.WithLogger(goose.NopLogger()), goose.WithDisableGlobalRegistry(true))
 	if err != nil {
 		return nil, fmt.Errorf("read the migrations: %w", err)
@@ -129,17 +142,49 @@ func newMySQLProvider(db *sql.DB) (*goose.Provider, error) {
 	return p, nil
 }
 
+// versionStore finds the version table by reading it. goose looks for its name
+// in information_schema with a condition that vtgate does not translate
+// (DATABASE() is the keyspace, table_schema the shard's database), so on Vitess
+// it would create the table again on every run.
+type versionStore struct{ database.Store }
+
+// TableExists implements goose's optional database.StoreExtender.
+func (s versionStore) TableExists(ctx context.Context, db database.DBTxConn) (bool, error) {
+	var version sql.NullInt64
+	err := db.QueryRowContext(ctx, `SELECT MAX(version_id) FROM `+s.Tablename()).Scan(&version)
+	if isMissingTable(err) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// isMissingTable reports error 1146. A keyspace of Vitess that is sharded, or
+// that has no tables at all, answers with other codes; see missingVSchema.
+func isMissingTable(err error) bool {
+	var e *mysql.MySQLError
+	return errors.As(err, &e) && e.Number == 1146
+}
+
 // mysqlVersion reads goose's table without creating it.
 func mysqlVersion(ctx context.Context, db *sql.DB) (version int64, err error) {
-	err = db.QueryRowContext(ctx, `SELECT COALESCE(MAX(version_id), 0) FROM goose_db_version WHERE is_applied`).Scan(&version)
-	var e *mysql.MySQLError
-	if errors.As(err, &e) && e.Number == 1146 { // no such table
+	err = db.QueryRowContext(ctx, `SELECT COALESCE(MAX(version_id), 0) FROM `+versionTable+` WHERE is_applied`).Scan(&version)
+	switch {
+	case isMissingTable(err):
 		return 0, nil
-	}
-	if err != nil {
+	case isMissingVSchema(err):
+		return 0, fmt.Errorf("%w: %w", ErrNoVSchema, err)
+	case err != nil:
 		return 0, fmt.Errorf("read the tables' version: %w", err)
 	}
 	return version, nil
+}
+
+// isMissingVSchema reports what vtgate answers about a table that a sharded
+// keyspace's vschema does not have: 1105 (unknown) with the text of VT05005 or
+// VT03026, or 1109 (VT05004).
+func isMissingVSchema(err error) bool {
+	var e *mysql.MySQLError
+	return errors.As(err, &e) && (e.Number == 1109 || e.Number == 1105 && strings.Contains(e.Message, "table "+versionTable+" not found"))
 }
 
 // lockMySQL runs f while no other process is in it for the same database.

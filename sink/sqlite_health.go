@@ -67,7 +67,7 @@ func (s *Store) lookAfterSQLite(ctx context.Context) {
 	if lost != nil {
 		s.health.wrote(lost)
 	} else if s.quiet() >= probeEvery && s.health.contact.Status().Err != nil {
-		_ = s.change(ctx, s.dialect.probe) // reported there
+		_, _ = s.change(ctx, s.dialect.probe) // reported there
 	}
 	_, wal := s.files.sizes()
 	s.reportWAL(wal, walLimit)

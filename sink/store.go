@@ -47,7 +47,8 @@ type Store struct {
 	epoch   string
 	writes  *sql.DB // of SQLite one connection: migrations, then the writer's
 	reads   *sql.DB
-	probes  *sql.DB // of a server: one connection, to see whether it takes writes
+	probes  *sql.DB   // of a server: one connection, to see whether it takes writes
+	shards  *shardMap // of a keyspace of Vitess, otherwise nil
 
 	// Immutable, on reads.
 	last, after, before, count query
@@ -210,6 +211,9 @@ func (s *Store) Last(ctx context.Context, room string) (uint64, error) {
 }
 
 // Append stores a batch in one transaction: all of it or, with an error, none.
+// In a sharded database it is one transaction for each of Split's parts, and an
+// error leaves those before it stored.
+//
 // The order of the batch does not matter, and neither does it whether some of
 // the messages were stored before: what is stored is not changed.
 //
@@ -246,7 +250,7 @@ func (s *Store) append(ctx context.Context, batch []*schema.Message) error {
 	}
 	err := s.checkFiles()
 	if err == nil {
-		err = s.writer.append(ctx, batch)
+		err = s.appendParts(ctx, batch)
 	}
 	if err == nil {
 		err = s.checkFiles() // they were there all the time
@@ -259,6 +263,28 @@ func (s *Store) append(ctx context.Context, batch []*schema.Message) error {
 		s.writer = nil
 	}
 	return fmt.Errorf("append %d messages: %w", len(batch), err)
+}
+
+// appendParts stores a batch in as few transactions as the database can.
+func (s *Store) appendParts(ctx context.Context, batch []*schema.Message) error {
+	if s.shards == nil {
+		return s.writer.append(ctx, batch)
+	}
+	for _, part := range s.shards.split(ctx, batch) {
+		err := s.writer.append(ctx, part)
+		if s.shards.outcome(ctx, err); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Split implements Splitter.
+func (s *Store) Split(ctx context.Context, batch []*schema.Message) [][]*schema.Message {
+	if s.shards == nil {
+		return nil // costs nothing
+	}
+	return s.shards.split(ctx, batch)
 }
 
 // After returns the room's messages with after < offset <= upTo, oldest first;

@@ -124,6 +124,11 @@ func (w *writer) letGo() error {
 	return conn.Close()
 }
 
+// executor is a connection, or a pool of them.
+type executor interface {
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+}
+
 func (w *writer) exec(ctx context.Context, s *statement, args ...any) (sql.Result, error) {
 	if s.stmt != nil {
 		return s.stmt.ExecContext(ctx, args...)

@@ -16,8 +16,8 @@ import (
 	"time"
 )
 
-// MySQLServer is a server, MariaDB or with HUBBUB_TEST_DB=mysql MySQL, and an
-// empty database in it.
+// MySQLServer is a server, MariaDB or what HUBBUB_TEST_DB says, and an empty
+// database in it.
 type MySQLServer struct {
 	*Process
 	Addr string
@@ -39,6 +39,9 @@ var shared struct {
 func MySQL(t testing.TB) *MySQLServer {
 	t.Helper()
 	prefix := os.Getenv("HUBBUB_TEST_MYSQL")
+	if prefix == "" && onVitess() {
+		return vitessKeyspace(t)
+	}
 	if prefix == "" {
 		prefix = sharedMySQL(t)
 	}
@@ -92,6 +95,7 @@ type database struct {
 var databases = map[string]database{
 	"mariadb": {"MariaDB", installMariaDB, func(t testing.TB) string { return Program(t, "mariadbd") }, "--innodb-log-file-size=%dM"},
 	"mysql":   {"MySQL", copyMySQL, findMySQL, "--innodb-redo-log-capacity=%dM"},
+	"vitess":  {"MySQL", copyMySQL, findMySQL, "--innodb-redo-log-capacity=%dM"}, // own servers; see vitess.go
 }
 
 // kind is the database that tests run on.
@@ -100,7 +104,7 @@ func kind(t testing.TB) database {
 	name := cmp.Or(os.Getenv("HUBBUB_TEST_DB"), "mariadb")
 	d, ok := databases[name]
 	if !ok {
-		t.Fatalf("HUBBUB_TEST_DB=%s is not mariadb or mysql", name)
+		t.Fatalf("HUBBUB_TEST_DB=%s is not mariadb, mysql or vitess", name)
 	}
 	return d
 }
@@ -218,12 +222,17 @@ func execSQL(t testing.TB, dsn, sql string) string {
 	if err != nil {
 		t.Fatalf("HUBBUB_TEST_MYSQL: %v", err)
 	}
-	cmd := exec.Command(Program(t, "mariadb", "mysql"), "--no-defaults", "--protocol=tcp",
-		"--skip-column-names", "--host="+host, "--port="+port, "--user="+user, "--execute="+sql)
-	cmd.Env = append(os.Environ(), "MYSQL_PWD="+password)
-	out, err := cmd.CombinedOutput()
+	out, err := tryClient(Program(t, "mariadb", "mysql"), "--host="+host, "--port="+port, "--user="+user, password, sql)
 	if err != nil {
 		t.Fatalf("%s: %v: %s", sql, err, out)
 	}
-	return string(out)
+	return out
+}
+
+// tryClient runs statements with a command-line client.
+func tryClient(client, host, port, user, password, sql string) (rows string, err error) {
+	cmd := exec.Command(client, "--no-defaults", "--protocol=tcp", "--skip-column-names", host, port, user, "--execute="+sql)
+	cmd.Env = append(os.Environ(), "MYSQL_PWD="+password)
+	out, err := cmd.CombinedOutput()
+	return string(out), err
 }

@@ -160,7 +160,8 @@ func (s *session) take(p *part, r *kgo.Record) {
 		s.batch.dead = append(s.batch.dead, deadLetter{r, err.Error()})
 		s.counts.foreign.Add(1)
 	case record.Message == nil:
-		if s.cfg.Stream != nil {
+		// Below the stored position, in a replay, a heal is done or owed.
+		if s.cfg.Stream != nil && r.Offset >= p.pos {
 			s.batch.commit.Owed = append(s.batch.commit.Owed, sink.Repair{
 				Link: sink.Link{Partition: p.Partition, Room: record.Room}, Epoch: record.Epoch, Since: time.Now(),
 			})
