@@ -3,12 +3,14 @@ package sink
 import (
 	"context"
 	"errors"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/go-sql-driver/mysql"
 	"go.uber.org/zap"
+	"modernc.org/sqlite"
 
 	"github.com/hubbub-chat/hubbub/internal/contact"
 )
@@ -86,12 +88,35 @@ func (h *health) wrote(err error) {
 		if h.moved != nil && isReadOnly(err) {
 			h.moved()
 		}
-		h.contact.Refused(err)
+		h.contact.Refused(reason(err))
 	case errors.Is(err, ErrUnavailable):
-		h.contact.Failed(err)
+		h.contact.Failed(reason(err))
 	default:
 		h.contact.Heard()
 	}
+}
+
+// reason returns what the database or the network said, without the statement
+// and the room that met it: the reason is in /readyz, where anybody may read.
+func reason(err error) error {
+	var (
+		server *mysql.MySQLError
+		file   *sqlite.Error
+		call   *net.OpError
+	)
+	switch {
+	case errors.As(err, &server):
+		return server
+	case errors.As(err, &file):
+		return file
+	case errors.As(err, &call):
+		return call
+	case errors.Is(err, mysql.ErrInvalidConn):
+		return mysql.ErrInvalidConn
+	case errors.Is(err, context.DeadlineExceeded):
+		return context.DeadlineExceeded
+	}
+	return err
 }
 
 // read takes note of what a read came to, an error as the driver returns it.
@@ -102,7 +127,7 @@ func (h *health) read(err error) {
 		h.contact.Heard()
 	case errors.Is(err, context.Canceled): // who asked has gone
 	case errors.Is(err, ErrUnavailable), errors.Is(err, context.DeadlineExceeded):
-		h.contact.Failed(err)
+		h.contact.Failed(reason(err))
 	case errors.Is(err, ErrRefused):
 		h.contact.Heard()
 		h.unreadable(err)

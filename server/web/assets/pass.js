@@ -13,7 +13,7 @@ export class Pass {
       this.#submit();
     });
     parts.token.addEventListener('keydown', (event) => {
-      if (event.key !== 'Enter' || event.isComposing) return;
+      if (event.key !== 'Enter' || event.isComposing || event.keyCode === 229) return;
       event.preventDefault();
       this.#submit();
     });
