@@ -1,13 +1,11 @@
 package netpoll
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/base64"
 	"io"
 	"net/http"
 	"net/netip"
-	"net/textproto"
 	"strings"
 
 	"github.com/hubbub-chat/hubbub/internal/httplist"
@@ -45,33 +43,29 @@ type Reject struct {
 
 // upgrader answers the handshakes of one loop, with one set of memory.
 type upgrader struct {
-	loop *Loop
-	req  Request
-	in   bytes.Reader
-	buf  *bufio.Reader
-	out  []byte
+	loop   *Loop
+	req    Request
+	header fields
+	out    []byte
 }
 
-func (u *upgrader) init(l *Loop) {
-	u.loop = l
-	u.buf = bufio.NewReaderSize(&u.in, 1<<10)
-}
+func (u *upgrader) init(l *Loop) { u.loop = l }
 
 // answer runs the handshake in head. It returns the response, until the next call,
 // and the Handler, which is nil when the response refuses.
 func (u *upgrader) answer(c *Conn, head []byte, client netip.AddrPort) ([]byte, Handler) {
 	line, ok, _ := readRequestLine(head)
-	header, err := u.readHeader(head)
-	if !ok || err != nil || !httplist.IsToken(line.method) {
+	_, behind, _ := bytes.Cut(head, []byte("\n"))
+	if err := u.header.read(behind); !ok || err != nil || !httplist.IsToken(line.method) {
 		return errorResponse(http.StatusBadRequest, "malformed request"), nil
 	}
 	u.req = Request{conn: c, client: client}
-	if refused := u.check(line, header); refused != nil {
+	if refused := u.check(line); refused != nil {
 		return refused, nil
 	}
-	extensions, deflate := "", false
+	agreed, deflate := "", false
 	if u.loop.engine.cfg.Compression {
-		if extensions, deflate = acceptDeflate(header["Sec-Websocket-Extensions"]); deflate {
+		if agreed, deflate = acceptDeflate(u.header.lines[fieldExtensions]); deflate {
 			c.mode |= modeDeflate // which the Handler may ask for
 		}
 	}
@@ -80,40 +74,21 @@ func (u *upgrader) answer(c *Conn, head []byte, client netip.AddrPort) ([]byte, 
 		return errorResponse(reject.Status, reject.Reason), nil
 	}
 	b := append(u.out[:0], "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "...)
-	b = append(b, acceptKey(header["Sec-Websocket-Key"][0])...)
+	b = append(b, acceptKey(u.header.get(fieldKey))...)
 	if u.req.Subprotocol != "" {
 		b = append(append(b, "\r\nSec-WebSocket-Protocol: "...), u.req.Subprotocol...)
 	}
 	if deflate {
-		b = append(append(b, "\r\nSec-WebSocket-Extensions: "...), extensions...)
+		b = append(append(b, "\r\nSec-WebSocket-Extensions: "...), agreed...)
 	}
 	u.out = append(b, "\r\n\r\n"...)
 	return u.out, h
 }
 
-// readHeader reads what stands behind the request line, as net/http does.
-func (u *upgrader) readHeader(head []byte) (http.Header, error) {
-	_, fields, _ := bytes.Cut(head, []byte("\n"))
-	u.in.Reset(fields)
-	u.buf.Reset(&u.in)
-	r := textproto.Reader{R: u.buf}
-	h, err := r.ReadMIMEHeader()
-	if err != nil || u.in.Len()+u.buf.Buffered() > 0 {
-		return nil, errMalformedHead
-	}
-	for name := range h { // white space before a colon is refused, not kept (RFC 9112, section 5.1)
-		if !httplist.IsToken(name) {
-			return nil, errMalformedHead
-		}
-	}
-	return http.Header(h), nil
-}
-
-var errMalformedHead = textproto.ProtocolError("malformed head")
-
 // check applies RFC 6455, section 4.2.1, and takes from the request what an Upgrade
 // function wants to know. It returns the response when it refuses.
-func (u *upgrader) check(line requestLine, h http.Header) []byte {
+func (u *upgrader) check(line requestLine) []byte {
+	h := &u.header
 	bad := func(text string) []byte { return errorResponse(http.StatusBadRequest, text) }
 	if line.method != http.MethodGet {
 		return response(line.method, http.StatusMethodNotAllowed, "a WebSocket handshake is a GET", "Allow", http.MethodGet)
@@ -132,35 +107,35 @@ func (u *upgrader) check(line requestLine, h http.Header) []byte {
 	}
 	// What may be there once at most, and means something else to each reader
 	// where it is there twice.
-	for _, name := range []string{"Host", "Sec-Websocket-Key", "Sec-Websocket-Version", "Origin"} {
-		if len(h[name]) > 1 {
-			return bad("more than one " + name)
+	for _, once := range [...]field{fieldHost, fieldKey, fieldVersion, fieldOrigin} {
+		if len(h.lines[once]) > 1 {
+			return bad("more than one " + fieldNames[once])
 		}
 	}
-	switch key, err := base64.StdEncoding.DecodeString(h.Get("Sec-Websocket-Key")); {
-	case len(h["Host"]) == 0:
+	switch nonce, err := base64.StdEncoding.DecodeString(h.get(fieldKey)); {
+	case len(h.lines[fieldHost]) == 0:
 		return bad("no Host")
-	case !httplist.HasToken(h["Upgrade"], "websocket"):
+	case !httplist.HasToken(h.lines[fieldUpgrade], "websocket"):
 		return bad("no Upgrade to websocket")
-	case !httplist.HasToken(h["Connection"], "Upgrade"):
+	case !httplist.HasToken(h.lines[fieldConnection], "Upgrade"):
 		return bad("Connection has no Upgrade")
-	case len(h["Sec-Websocket-Version"]) == 0:
+	case len(h.lines[fieldVersion]) == 0:
 		return bad("no Sec-WebSocket-Version")
-	case h["Sec-Websocket-Version"][0] != "13":
+	case h.get(fieldVersion) != "13":
 		return response(line.method, http.StatusUpgradeRequired, "the version is 13", "Sec-WebSocket-Version", "13")
-	case err != nil || len(key) != 16:
+	case err != nil || len(nonce) != 16:
 		return bad("no Sec-WebSocket-Key of 16 bytes")
-	case len(h["Transfer-Encoding"]) > 0, strings.Trim(strings.Join(h["Content-Length"], ""), "0") != "":
+	case len(h.lines[fieldTransferEncoding]) > 0, strings.Trim(strings.Join(h.lines[fieldContentLength], ""), "0") != "":
 		return bad("a WebSocket handshake has no body") // or its bytes would be taken for frames
 	}
 	r := &u.req
 	r.Path, r.Query = routePath(target), target.RawQuery
 	if r.Host = target.Host; r.Host == "" {
-		r.Host = h["Host"][0]
+		r.Host = strings.Clone(h.get(fieldHost))
 	}
-	r.Origin = h.Get("Origin")
-	r.Forwarded = strings.Join(h["X-Forwarded-For"], ",")
-	r.Subprotocol = u.subprotocol(h["Sec-Websocket-Protocol"])
+	r.Origin = strings.Clone(h.get(fieldOrigin))
+	r.Forwarded = strings.Clone(strings.Join(h.lines[fieldForwardedFor], ","))
+	r.Subprotocol = u.subprotocol(h.lines[fieldProtocol])
 	return nil
 }
 
