@@ -223,3 +223,25 @@ func isMultiShard(err error) bool {
 	var e *mysql.MySQLError
 	return errors.As(err, &e) && strings.Contains(e.Message, "multi-db transaction attempted")
 }
+
+// appendParts stores a batch in as few transactions as the database can.
+func (s *Store) appendParts(ctx context.Context, batch []*schema.Message) error {
+	if s.shards == nil {
+		return s.writer.append(ctx, batch)
+	}
+	for _, part := range s.shards.split(ctx, batch) {
+		err := s.writer.append(ctx, part)
+		if s.shards.outcome(ctx, err); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Split implements Splitter.
+func (s *Store) Split(ctx context.Context, batch []*schema.Message) [][]*schema.Message {
+	if s.shards == nil {
+		return nil // costs nothing
+	}
+	return s.shards.split(ctx, batch)
+}

@@ -265,28 +265,6 @@ func (s *Store) append(ctx context.Context, batch []*schema.Message) error {
 	return fmt.Errorf("append %d messages: %w", len(batch), err)
 }
 
-// appendParts stores a batch in as few transactions as the database can.
-func (s *Store) appendParts(ctx context.Context, batch []*schema.Message) error {
-	if s.shards == nil {
-		return s.writer.append(ctx, batch)
-	}
-	for _, part := range s.shards.split(ctx, batch) {
-		err := s.writer.append(ctx, part)
-		if s.shards.outcome(ctx, err); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// Split implements Splitter.
-func (s *Store) Split(ctx context.Context, batch []*schema.Message) [][]*schema.Message {
-	if s.shards == nil {
-		return nil // costs nothing
-	}
-	return s.shards.split(ctx, batch)
-}
-
 // After returns the room's messages with after < offset <= upTo, oldest first;
 // upTo 0 stands for no bound. It returns at most limit messages, and stops
 // before the one that would bring their Size above maxBytes, except that one
