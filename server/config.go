@@ -98,6 +98,32 @@ func (c *serveCmd) Validate() error {
 	if err := c.validateBackends(); err != nil {
 		return err
 	}
+	if err := c.validateLimits(); err != nil {
+		return err
+	}
+	if err := c.validateKeys(); err != nil {
+		return err
+	}
+	if _, err := c.policy(); err != nil {
+		return err
+	}
+	if _, err := limits.ParseOrigins(c.AllowedOrigins); err != nil {
+		return fmt.Errorf("--allowed-origins: %w", err)
+	}
+	if _, err := limits.ParseProxies(c.TrustedProxies); err != nil {
+		return fmt.Errorf("--trusted-proxies: %w", err)
+	}
+	if c.ProxyProtocol && len(c.TrustedProxies) == 0 {
+		return errors.New("--proxy-protocol needs --trusted-proxies: who may name other addresses")
+	}
+	if c.DebugAddr != "" && !loopback(c.DebugAddr) {
+		return fmt.Errorf("--debug-addr %q is not a loopback address with a port", c.DebugAddr)
+	}
+	return nil
+}
+
+// validateLimits reports a number out of its range.
+func (c *serveCmd) validateLimits() error {
 	if c.Loops < 0 || c.Loops > maxLoops {
 		return fmt.Errorf("--loops %d is not between 0 and %d", c.Loops, maxLoops)
 	}
@@ -129,24 +155,6 @@ func (c *serveCmd) Validate() error {
 		if n.value < 0 || n.value > 1e9 {
 			return fmt.Errorf("%s %d is not between 0 and 1000000000", n.name, n.value)
 		}
-	}
-	if err := c.validateKeys(); err != nil {
-		return err
-	}
-	if _, err := c.policy(); err != nil {
-		return err
-	}
-	if _, err := limits.ParseOrigins(c.AllowedOrigins); err != nil {
-		return fmt.Errorf("--allowed-origins: %w", err)
-	}
-	if _, err := limits.ParseProxies(c.TrustedProxies); err != nil {
-		return fmt.Errorf("--trusted-proxies: %w", err)
-	}
-	if c.ProxyProtocol && len(c.TrustedProxies) == 0 {
-		return errors.New("--proxy-protocol needs --trusted-proxies: who may name other addresses")
-	}
-	if c.DebugAddr != "" && !loopback(c.DebugAddr) {
-		return fmt.Errorf("--debug-addr %q is not a loopback address with a port", c.DebugAddr)
 	}
 	return nil
 }
