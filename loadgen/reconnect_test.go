@@ -12,6 +12,7 @@ import (
 	"github.com/centrifugal/protocol"
 
 	"github.com/hubbub-chat/hubbub/internal/backends"
+	"github.com/hubbub-chat/hubbub/internal/race"
 	"github.com/hubbub-chat/hubbub/loadgen/report"
 	"github.com/hubbub-chat/hubbub/netpoll"
 	"github.com/hubbub-chat/hubbub/schema"
@@ -50,7 +51,8 @@ func TestComesBack(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			url, _ := startChat(t, closesOne(c.wrong, c.code), false)
-			code, r, stdout, stderr := loadgen(t, t.Context(), shortRun(url, "--reconnect", "--reconnect-min", "60ms", "--reconnect-max", "60ms",
+			away := (60 * race.Factor * time.Millisecond).String() // some ten messages
+			code, r, stdout, stderr := loadgen(t, t.Context(), shortRun(url, "--reconnect", "--reconnect-min", away, "--reconnect-max", away,
 				"--drain", "500ms", "--seed", "7", "--warmup", "0s")...)
 			faults := strings.Join(r.Faults, ", ")
 			if (code == exitFaults) != (c.fault != "") || !strings.Contains(faults, c.fault) {
