@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"testing"
 	"time"
 
@@ -44,8 +45,15 @@ func FuzzSession(f *testing.F) {
 		defer c.cut()
 		c.connect()
 		waiting := make(map[uint32]int)
-		for _, cmd := range decodeCommands(codec, frame) {
-			if cmd.Id != 0 && cmd.Send == nil {
+		var d schema.Decoder
+		d.Reset(codec, bytes.Clone(frame)) // decoded strings point into it
+		for {
+			cmd, err := d.Next()
+			refused := errors.Is(err, schema.ErrNotUnicode) // and answered by its id, whatever it is
+			if err != nil && !refused {
+				break
+			}
+			if cmd.Id != 0 && (refused || cmd.Send == nil) {
 				waiting[cmd.Id]++
 			}
 		}
