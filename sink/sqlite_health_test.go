@@ -83,7 +83,7 @@ func TestFullDisk(t *testing.T) {
 
 // A data directory that was removed, or a database that was replaced, under a
 // store that runs: what it would write is gone with the process, so nothing is
-// acknowledged any more.
+// acknowledged any more, from filesTrust on.
 func TestLostFiles(t *testing.T) {
 	for name, lose := range map[string]func(dir string) error{
 		"directory removed": os.RemoveAll,
@@ -102,6 +102,7 @@ func TestLostFiles(t *testing.T) {
 			if err := lose(dir); err != nil {
 				t.Fatal(err)
 			}
+			time.Sleep(filesTrust) // a shorter time is not told from a moment before
 			if err := s.Append(t.Context(), chain("r", 4)[3:]); !errors.Is(err, ErrRefused) {
 				t.Errorf("append: %v", err)
 			}
