@@ -13,7 +13,7 @@ import (
 // handBack gives a connection of the HTTP server back to a loop, because a request on
 // it, which is not the first, is for a WebSocket: proxies keep connections and use them
 // for anything.
-func (e *Engine) handBack(w http.ResponseWriter, r *http.Request) {
+func (e *Engine) handBack(w http.ResponseWriter, r *http.Request, line requestLine) {
 	if int(e.conns.Load()) >= e.cfg.MaxConns {
 		http.Error(w, "server is full", http.StatusServiceUnavailable)
 		return
@@ -35,12 +35,13 @@ func (e *Engine) handBack(w http.ResponseWriter, r *http.Request) {
 	ahead, _ := rw.Reader.Peek(rw.Reader.Buffered()) // what is buffered can be peeked at
 	e.conns.Add(1)
 	e.heads.Add(1)
-	e.pick().adopt(adopted{int32(fd), &handedBack{requestHead(r), bytes.Clone(ahead), tcp.client}})
+	e.pick().adopt(adopted{int32(fd), &handedBack{line, requestHead(r), bytes.Clone(ahead), tcp.client}})
 }
 
 // handedBack is what a loop has to know of a connection that it gets from the HTTP
 // server: a request that is for it, and what came behind.
 type handedBack struct {
+	line       requestLine
 	head, rest []byte
 	client     netip.AddrPort
 }

@@ -51,12 +51,12 @@ type upgrader struct {
 
 func (u *upgrader) init(l *Loop) { u.loop = l }
 
-// answer runs the handshake in head. It returns the response, until the next call,
-// and the Handler, which is nil when the response refuses.
-func (u *upgrader) answer(c *Conn, head []byte, client netip.AddrPort) ([]byte, Handler) {
-	line, ok, _ := readRequestLine(head)
+// answer runs the handshake in head, whose first line is line. It returns the
+// response, until the next call, and the Handler, which is nil when the response
+// refuses.
+func (u *upgrader) answer(c *Conn, line requestLine, head []byte, client netip.AddrPort) ([]byte, Handler) {
 	_, behind, _ := bytes.Cut(head, []byte("\n"))
-	if err := u.header.read(behind); !ok || err != nil || !httplist.IsToken(line.method) {
+	if err := u.header.read(behind); err != nil || !httplist.IsToken(line.method) {
 		return errorResponse(http.StatusBadRequest, "malformed request"), nil
 	}
 	u.req = Request{conn: c, client: client}
@@ -93,8 +93,7 @@ func (u *upgrader) check(line requestLine) []byte {
 	if line.method != http.MethodGet {
 		return response(line.method, http.StatusMethodNotAllowed, "a WebSocket handshake is a GET", "Allow", http.MethodGet)
 	}
-	target, err := parseTarget(line.method, line.target)
-	if err != nil {
+	if line.url == nil {
 		return bad("malformed request target")
 	}
 	switch major, minor, ok := http.ParseHTTPVersion(line.proto); {
@@ -129,8 +128,8 @@ func (u *upgrader) check(line requestLine) []byte {
 		return bad("a WebSocket handshake has no body") // or its bytes would be taken for frames
 	}
 	r := &u.req
-	r.Path, r.Query = routePath(target), target.RawQuery
-	if r.Host = target.Host; r.Host == "" {
+	r.Path, r.Query = line.path, line.url.RawQuery
+	if r.Host = line.url.Host; r.Host == "" {
 		r.Host = strings.Clone(h.get(fieldHost))
 	}
 	r.Origin = strings.Clone(h.get(fieldOrigin))
@@ -203,7 +202,7 @@ func (c *Conn) request(b, head []byte, client netip.AddrPort) {
 	case complete && !ok:
 		c.refuse(errorResponse(http.StatusBadRequest, "malformed request line"))
 		return
-	case complete && !c.loop.engine.isWebSocket(line.method, line.target):
+	case complete && !c.loop.engine.isWebSocket(line):
 		c.loop.handOver(c, head, client)
 		return
 	}
@@ -217,16 +216,16 @@ func (c *Conn) request(b, head []byte, client netip.AddrPort) {
 	case end == 0:
 		c.stash(b)
 	default:
-		c.handshake(head[:end], head[end:], client)
+		c.handshake(line, head[:end], head[end:], client)
 	}
 }
 
 // handshake answers a whole request that was routed here; rest is what came behind it.
-func (c *Conn) handshake(head, rest []byte, client netip.AddrPort) {
+func (c *Conn) handshake(line requestLine, head, rest []byte, client netip.AddrPort) {
 	if c.turnAway() {
 		return
 	}
-	response, h := c.loop.upgrade.answer(c, head, client)
+	response, h := c.loop.upgrade.answer(c, line, head, client)
 	if h == nil {
 		c.refuse(response)
 		return

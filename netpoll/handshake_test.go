@@ -21,9 +21,18 @@ func newUpgrader(cfg Config) *upgrader {
 	return &l.upgrade
 }
 
+// answerHead answers a head as a loop does that has read it as a whole.
+func (u *upgrader) answerHead(c *Conn, head []byte) ([]byte, Handler) {
+	line, ok, _ := readRequestLine(head)
+	if !ok {
+		return errorResponse(http.StatusBadRequest, "malformed request line"), nil
+	}
+	return u.answer(c, line, head, netip.AddrPort{})
+}
+
 func (u *upgrader) try(head string) (*http.Response, Request, *Conn) {
 	c := &Conn{loop: u.loop, fd: -1}
-	b, _ := u.answer(c, []byte(head), netip.AddrPort{})
+	b, _ := u.answerHead(c, []byte(head))
 	resp, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(b)), nil)
 	if err != nil {
 		panic(fmt.Sprintf("%v: %q", err, b))
@@ -177,7 +186,7 @@ func FuzzHandshake(f *testing.F) {
 		if end == 0 || end > minHead {
 			return // it is not answered yet, or is too long
 		}
-		response, h := u.answer(&Conn{loop: u.loop, fd: -1}, head[:end], netip.AddrPort{})
+		response, h := u.answerHead(&Conn{loop: u.loop, fd: -1}, head[:end])
 		status, found := strings.CutPrefix(string(response), "HTTP/1.1 ")
 		if !found || strings.HasPrefix(status, "101") != (h != nil) {
 			t.Fatalf("answered %q with handler %v", response, h)
@@ -194,7 +203,7 @@ func BenchmarkHandshake(b *testing.B) {
 	c := &Conn{loop: u.loop, fd: -1}
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, h := u.answer(c, head, netip.AddrPort{}); h == nil {
+		if _, h := u.answerHead(c, head); h == nil {
 			b.Fatal("refused")
 		}
 	}

@@ -293,7 +293,7 @@ func (l *Loop) runPosts() {
 
 func (l *Loop) answerHandedBack(c *Conn, b *handedBack) {
 	defer l.guard(c)
-	c.handshake(b.head, b.rest, b.client)
+	c.handshake(b.line, b.head, b.rest, b.client)
 }
 
 // add makes a connection of a socket. It returns nil when epoll has no room

@@ -28,9 +28,8 @@ import (
 // other without end.)
 
 // isWebSocket reports whether a request is for a WebSocket endpoint.
-func (e *Engine) isWebSocket(method, target string) bool {
-	u, err := parseTarget(method, target)
-	return err == nil && e.cfg.WebSocket(routePath(u))
+func (e *Engine) isWebSocket(line requestLine) bool {
+	return line.url != nil && e.cfg.WebSocket(line.path)
 }
 
 var errTunnel = errors.New("a tunnel has no path")
@@ -59,9 +58,19 @@ func routePath(u *url.URL) string {
 	return clean
 }
 
-// requestLine is the first line of a request as far as routing needs it.
+// requestLine is the first line of a request, and what its target is to the router.
 type requestLine struct {
-	method, target, proto string
+	method, proto string
+	url           *url.URL // nil when the target cannot be read
+	path          string   // of url, in its normal form
+}
+
+func newRequestLine(method, target, proto string) requestLine {
+	line := requestLine{method: method, proto: proto}
+	if u, err := parseTarget(method, target); err == nil {
+		line.url, line.path = u, routePath(u)
+	}
+	return line
 }
 
 // readRequestLine reads the line that head begins with. While it is too short to tell,
@@ -78,7 +87,10 @@ func readRequestLine(head []byte) (line requestLine, ok, complete bool) {
 	text := string(bytes.TrimSuffix(head[:end], []byte("\r")))
 	method, rest, found := strings.Cut(text, " ")
 	target, proto, found2 := strings.Cut(rest, " ")
-	return requestLine{method, target, proto}, found && found2, true
+	if !found || !found2 {
+		return line, false, true
+	}
+	return newRequestLine(method, target, proto), true, true
 }
 
 // ConfigureHTTP prepares s to serve, from HTTP(), what is not a WebSocket: the handler
@@ -117,9 +129,11 @@ func (h httpRouter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	routed := !conn.served // by the loop that it came from, and the answer was: here
 	conn.served = true
-	if !routed && h.engine.isWebSocket(r.Method, r.RequestURI) {
-		h.engine.handBack(w, r)
-		return
+	if !routed {
+		if line := newRequestLine(r.Method, r.RequestURI, r.Proto); h.engine.isWebSocket(line) {
+			h.engine.handBack(w, r, line)
+			return
+		}
 	}
 	h.next.ServeHTTP(w, r.WithContext(context.WithoutCancel(r.Context())))
 }
