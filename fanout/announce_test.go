@@ -45,5 +45,12 @@ func TestAnnounce(t *testing.T) {
 	if a, b = plain.bytes-a, asking.bytes-b; a != b || a == 0 {
 		t.Errorf("a message is %d bytes to one and %d to the other", a, b)
 	}
-	w.relay.Announce("nowhere", func([]byte, schema.Codec) []byte { t.Error("encoded for nobody"); return nil })
+
+	w.join(0, w.open("nobody asks"), &sinkPeer{})
+	never := func([]byte, schema.Codec) []byte { t.Error("encoded for nobody"); return nil }
+	for _, room := range []string{"nowhere", "nobody asks"} {
+		if n := testing.AllocsPerRun(10, func() { w.hub.Announce(room, never) }); n != 0 {
+			t.Errorf("an announcement that nobody wants allocates %v times in %s", n, room)
+		}
+	}
 }

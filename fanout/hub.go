@@ -109,9 +109,7 @@ func (h *Hub) now() int64 { return time.Now().Unix() }
 
 // room returns the room of this name, known or not.
 func (h *Hub) room(name string) *Room {
-	h.mu.RLock()
-	r := h.rooms[name]
-	h.mu.RUnlock()
+	r := h.find(name)
 	if r != nil {
 		return r
 	}
@@ -127,9 +125,7 @@ func (h *Hub) room(name string) *Room {
 
 // Loaded returns the room if its newest messages are in memory, else nil.
 func (h *Hub) Loaded(name string) *Room {
-	h.mu.RLock()
-	r := h.rooms[name]
-	h.mu.RUnlock()
+	r := h.find(name)
 	if r == nil {
 		return nil
 	}
@@ -216,7 +212,9 @@ func (h *Hub) wake() {
 // delivered before and after it. encode appends it in a codec. Any goroutine
 // may call it.
 func (h *Hub) Event(name string, encode func([]byte, schema.Codec) []byte) {
-	h.event(name, encode, func(*part) bool { return true })
+	if r := h.find(name); r != nil {
+		h.event(r, encode, func(*part) bool { return true })
+	}
 }
 
 // maxAnnounced is the largest room, in members on this node, in which
@@ -226,39 +224,45 @@ func (h *Hub) Event(name string, encode func([]byte, schema.Codec) []byte) {
 const maxAnnounced = 200
 
 // Announce brings an event to those members only that joined with a form
-// WithAnnouncements, unless the room is larger than maxAnnounced.
+// WithAnnouncements, unless the room is larger than maxAnnounced. It costs
+// little where there is none.
 func (h *Hub) Announce(name string, encode func([]byte, schema.Codec) []byte) {
-	if h.Announces(name) {
-		h.event(name, encode, func(p *part) bool { return p.form.Announces() })
+	if r := h.find(name); r.announces() {
+		h.event(r, encode, func(p *part) bool { return p.form.Announces() })
 	}
 }
 
 // Announces reports whether a room is small enough for announcements.
-func (h *Hub) Announces(name string) bool {
+func (h *Hub) Announces(name string) bool { return h.find(name).announces() }
+
+func (r *Room) announces() bool { return r != nil && r.members.Load() <= maxAnnounced }
+
+// find returns a room that somebody here is in, or nil.
+func (h *Hub) find(name string) *Room {
 	h.mu.RLock()
-	r := h.rooms[name]
-	h.mu.RUnlock()
-	return r != nil && r.members.Load() <= maxAnnounced
+	defer h.mu.RUnlock()
+	return h.rooms[name]
 }
 
-func (h *Hub) event(name string, encode func([]byte, schema.Codec) []byte, to func(*part) bool) {
-	h.mu.RLock()
-	r := h.rooms[name]
-	h.mu.RUnlock()
-	if r == nil {
-		return // nobody is there
-	}
-	c := h.couriers.Get().(*courier)
-	defer h.couriers.Put(c)
-	c.begin()
+// event encodes nothing and wakes nobody when no part is to have it.
+func (h *Hub) event(r *Room, encode func([]byte, schema.Codec) []byte, to func(*part) bool) {
+	var c *courier
 	r.mu.Lock()
 	for _, p := range r.parts {
-		if p != nil && to(p) {
-			p.shard.post(p, 0, c.form(p.form, encode))
+		if p == nil || !to(p) {
+			continue
 		}
+		if c == nil {
+			c = h.couriers.Get().(*courier)
+			c.begin()
+		}
+		p.shard.post(p, 0, c.form(p.form, encode))
 	}
 	r.mu.Unlock()
-	h.wake()
+	if c != nil {
+		h.couriers.Put(c)
+		h.wake()
+	}
 }
 
 // Admit reports whether a room can take another message: nil, or
@@ -270,10 +274,7 @@ func (h *Hub) Admit(room string) error {
 			return ErrOverloaded
 		}
 	}
-	h.mu.RLock()
-	r := h.rooms[room]
-	h.mu.RUnlock()
-	if r != nil && r.congested.Load() > 0 {
+	if r := h.find(room); r != nil && r.congested.Load() > 0 {
 		h.refused.Add(1)
 		return ErrOverloaded
 	}
