@@ -30,13 +30,13 @@ func TestChaos(t *testing.T) {
 	c := startCluster(t)
 	// A node that cannot reach its servers does not start: whoever comes first here is
 	// mended first.
-	parts := []struct {
-		name string
-		p    *backends.Process
-	}{
-		{"Redis", c.redis.Process}, {"Kafka", c.kafka.Process}, {"MariaDB", c.mysql.Process},
-		{"writer 1", c.writers[0].Process}, {"writer 2", c.writers[1].Process},
-		{"node 1", c.nodes[0].Process}, {"node 2", c.nodes[1].Process}, {"node 3", c.nodes[2].Process},
+	parts := []backends.Part{{Name: "Redis", Process: c.redis.Process}, {Name: "Kafka", Process: c.kafka.Process}}
+	parts = append(parts, c.db.Parts...)
+	for i, w := range c.writers {
+		parts = append(parts, backends.Part{Name: fmt.Sprint("writer ", i+1), Process: w.Process})
+	}
+	for i, n := range c.nodes {
+		parts = append(parts, backends.Part{Name: fmt.Sprint("node ", i+1), Process: n.Process})
 	}
 	ways := []struct {
 		name     string
@@ -52,12 +52,12 @@ func TestChaos(t *testing.T) {
 		name, how := "", make([]int, len(order))
 		for i, k := range order {
 			how[i] = chance.IntN(len(ways))
-			name += fmt.Sprintf(" %s of %s;", ways[how[i]].name, parts[k].name)
+			name += fmt.Sprintf(" %s of %s;", ways[how[i]].name, parts[k].Name)
 		}
 		apart := time.Duration(chance.IntN(1500)) * time.Millisecond
 		faults = append(faults, fault{name, func() {
 			for i, k := range order {
-				ways[how[i]].do(parts[k].p)
+				ways[how[i]].do(parts[k].Process)
 				time.Sleep(apart)
 			}
 			if len(order) == 2 && order[0] > order[1] {
@@ -65,7 +65,7 @@ func TestChaos(t *testing.T) {
 				slices.Reverse(how)
 			}
 			for i, k := range order {
-				ways[how[i]].mend(parts[k].p)
+				ways[how[i]].mend(parts[k].Process)
 			}
 		}})
 	}

@@ -12,8 +12,8 @@ import (
 // cluster is three nodes behind nginx, on servers of the test's own.
 type cluster struct {
 	redis   *backends.RedisServer
-	mysql   *backends.MySQLServer
-	kafka   *backends.KafkaServer // nil: nodes write to MySQL themselves
+	db      *backends.Database
+	kafka   *backends.KafkaServer // nil: nodes write to the database themselves
 	writers []*node
 	nodes   []*node
 	front   *front
@@ -37,7 +37,7 @@ func startCluster(t testing.TB) *cluster {
 	return c
 }
 
-// startDirect starts a cluster without Kafka, whose nodes write to MySQL.
+// startDirect starts a cluster without Kafka, whose nodes write to the database.
 func startDirect(t testing.TB) *cluster {
 	t.Helper()
 	began := time.Now()
@@ -52,9 +52,9 @@ func startServers(t testing.TB) *cluster {
 	c := &cluster{
 		// As `make services` runs it: it keeps what it was told when it is restarted.
 		redis: backends.OwnRedis(t, "--appendonly", "yes"),
-		mysql: backends.OwnMySQL(t),
+		db:    backends.OwnDatabase(t),
 	}
-	c.env = []string{"HUBBUB_REDIS=redis://" + c.redis.Addr, "HUBBUB_MYSQL=" + c.mysql.DSN}
+	c.env = []string{"HUBBUB_REDIS=redis://" + c.redis.Addr, "HUBBUB_MYSQL=" + c.db.DSN}
 	migrate := exec.Command(binary, "migrate")
 	migrate.Env = append(migrate.Environ(), c.env...)
 	if out, err := migrate.CombinedOutput(); err != nil {

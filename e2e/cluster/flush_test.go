@@ -32,7 +32,7 @@ func TestFlush(t *testing.T) {
 		t.Fatal(err)
 	}
 	l := newLoad(t, c.front.Addr, "play", file, "--history-wait=40s")
-	l.cmd.Env = append(l.cmd.Env, "LOADGEN_MYSQL="+c.mysql.DSN)
+	l.cmd.Env = append(l.cmd.Env, "LOADGEN_MYSQL="+c.db.DSN)
 	l.start()
 	v := l.wait()
 	for _, f := range v.Faults {

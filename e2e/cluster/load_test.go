@@ -61,7 +61,7 @@ type load struct {
 func startLoad(t testing.TB, c *cluster, connections int, args ...string) *load {
 	t.Helper()
 	l := newLoad(t, c.front.Addr, append([]string{"run", "--join-timeout=2m", fmt.Sprintf("--connections=%d", connections)}, args...)...)
-	l.cmd.Env = append(l.cmd.Env, "LOADGEN_MYSQL="+c.mysql.DSN)
+	l.cmd.Env = append(l.cmd.Env, "LOADGEN_MYSQL="+c.db.DSN)
 	l.start()
 	eventually(t, "all connections are there", func() bool { return l.over() || c.connections() >= connections })
 	return l

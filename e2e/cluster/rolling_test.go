@@ -106,7 +106,7 @@ func TestRollingScenario(t *testing.T) {
 	before := s.pids(t)
 	l := newLoad(t, s.front.Addr, "play", "rolling-restart", "--set=connections=300", "--set=phases.0.for=3s", "--set=phases.1.for=8s",
 		"--set=phases.2.for=4s", "--history-wait=40s")
-	l.cmd.Env = append(s.env, "LOADGEN_MYSQL="+s.mysql.DSN)
+	l.cmd.Env = append(s.env, "LOADGEN_MYSQL="+s.db.DSN)
 	l.start()
 	v := l.wait()
 	v.exact(t)

@@ -38,18 +38,29 @@ type fault struct {
 	run  func()
 }
 
+// ofDatabase is the fault in each of the database's processes, one after the other.
+func (c *cluster) ofDatabase(what string, run func(*backends.Process)) (faults []fault) {
+	for _, p := range c.db.Parts {
+		faults = append(faults, fault{what + " of " + p.Name, func() { run(p.Process) }})
+	}
+	return faults
+}
+
+// kill is a kill -9 that is not noticed at once.
+func kill(p *backends.Process) { p.Kill9(); time.Sleep(time.Second); p.Start() }
+
 // TestFaults: the same while one part after the other fails. Publishes may be
 // refused meanwhile; nothing else may be noticed.
 func TestFaults(t *testing.T) {
 	c := startCluster(t)
-	v := faultyRun(t, c,
-		fault{"restart of a node", c.nodes[0].Restart},
-		fault{"kill -9 of a node", func() { c.nodes[1].Kill9(); time.Sleep(time.Second); c.nodes[1].Start() }},
-		fault{"kill -9 of a writer", func() { c.writers[0].Kill9(); time.Sleep(time.Second); c.writers[0].Start() }},
-		fault{"restart of Redis", c.redis.Restart},
-		fault{"restart of Kafka", c.kafka.Restart},
-		fault{"restart of MariaDB", c.mysql.Restart},
-	)
+	faults := []fault{
+		{"restart of a node", c.nodes[0].Restart},
+		{"kill -9 of a node", func() { kill(c.nodes[1].Process) }},
+		{"kill -9 of a writer", func() { kill(c.writers[0].Process) }},
+		{"restart of Redis", c.redis.Restart},
+		{"restart of Kafka", c.kafka.Restart},
+	}
+	v := faultyRun(t, c, append(faults, c.ofDatabase("kill -9", kill)...)...)
 	if v.Connections.Rejoined < 200 {
 		t.Errorf("two nodes with some 200 clients each went, and %d came back", v.Connections.Rejoined)
 	}
@@ -59,32 +70,27 @@ func TestFaults(t *testing.T) {
 // that has no memory left, or is killed.
 func TestPauses(t *testing.T) {
 	c := startCluster(t)
-	pause := func(p *backends.Process) func() {
-		return func() { p.Pause(); time.Sleep(3 * time.Second); p.Continue() }
+	pause := func(p *backends.Process) { p.Pause(); time.Sleep(3 * time.Second); p.Continue() }
+	faults := []fault{
+		{"pause of a node", func() { pause(c.nodes[0].Process) }},
+		{"pause of a writer", func() { pause(c.writers[0].Process) }},
+		{"pause of Redis", func() { pause(c.redis.Process) }},
+		{"pause of Kafka", func() { pause(c.kafka.Process) }},
+		{"kill -9 of Kafka", func() { c.kafka.Kill9(); c.kafka.Start() }},
 	}
-	kill := func(p *backends.Process) func() {
-		return func() { p.Kill9(); p.Start() }
-	}
-	faultyRun(t, c,
-		fault{"pause of a node", pause(c.nodes[0].Process)},
-		fault{"pause of a writer", pause(c.writers[0].Process)},
-		fault{"pause of Redis", pause(c.redis.Process)},
-		fault{"pause of Kafka", pause(c.kafka.Process)},
-		fault{"pause of MariaDB", pause(c.mysql.Process)},
-		fault{"kill -9 of Kafka", kill(c.kafka.Process)},
-		fault{"kill -9 of MariaDB", kill(c.mysql.Process)},
-	)
+	faults = append(faults, c.ofDatabase("pause", pause)...)
+	faultyRun(t, c, append(faults, c.ofDatabase("restart", (*backends.Process).Restart)...)...)
 }
 
 // TestDirectFaults: the same without Kafka.
 func TestDirectFaults(t *testing.T) {
 	c := startDirect(t)
-	faultyRun(t, c,
-		fault{"restart of a node", c.nodes[0].Restart},
-		fault{"kill -9 of a node", func() { c.nodes[1].Kill9(); time.Sleep(time.Second); c.nodes[1].Start() }},
-		fault{"restart of Redis", c.redis.Restart},
-		fault{"restart of MariaDB", c.mysql.Restart},
-	)
+	faults := []fault{
+		{"restart of a node", c.nodes[0].Restart},
+		{"kill -9 of a node", func() { kill(c.nodes[1].Process) }},
+		{"restart of Redis", c.redis.Restart},
+	}
+	faultyRun(t, c, append(faults, c.ofDatabase("restart", (*backends.Process).Restart)...)...)
 }
 
 // faultyRun has clients talk while faults come and go, and returns what was

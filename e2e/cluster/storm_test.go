@@ -10,17 +10,17 @@ import (
 	"testing"
 	"time"
 
-	_ "github.com/go-sql-driver/mysql" // counts what MariaDB was asked
+	_ "github.com/go-sql-driver/mysql" // counts what the database was asked
 )
 
 // TestReconnectStorm: 10,000 clients lose their node at once and recover on
-// another one, and MariaDB is asked nothing: memory and the stream in Redis have
+// another one, and the database is asked nothing: memory and the stream in Redis have
 // it all.
 func TestReconnectStorm(t *testing.T) {
 	const clients = 10_000
 	c := startServers(t)
 	a, b := startNodeWith(t, c.env), startNodeWith(t, c.env)
-	asked := questions(t, c.mysql.DSN)
+	asked := questions(t, c.db.DSN)
 
 	report := filepath.Join(t.TempDir(), "report.json")
 	var out bytes.Buffer
@@ -46,7 +46,7 @@ func TestReconnectStorm(t *testing.T) {
 	a.Kill9()
 	eventually(t, "half of them are on the other node", func() bool { return subscribed(b) == clients })
 	if n := asked() - before; n > 0 {
-		t.Errorf("5,000 clients came back, and MariaDB was asked %d times", n)
+		t.Errorf("5,000 clients came back, and the database was asked %d times", n)
 	}
 
 	a.Start() // which looks at the tables
@@ -54,7 +54,7 @@ func TestReconnectStorm(t *testing.T) {
 	b.Kill9()
 	eventually(t, "all of them are on the first node", func() bool { return subscribed(a) == clients })
 	if n := asked() - before; n > 0 {
-		t.Errorf("10,000 clients came back, and MariaDB was asked %d times", n)
+		t.Errorf("10,000 clients came back, and the database was asked %d times", n)
 	}
 	if n := a.metric("hubbub_history_database_total"); n > 0 {
 		t.Errorf("the node counts %v questions to the database", n)

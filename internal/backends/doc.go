@@ -10,7 +10,8 @@
 //
 // Its nouns: a process (a child that can be stopped, killed, paused and
 // started again, with the same ports and data), and on top of it RedisServer,
-// RedisCluster, Sentinel, MySQLServer, KafkaServer and NginxServer.
+// RedisCluster, Sentinel, MySQLServer, VitessServer, KafkaServer and
+// NginxServer.
 //
 // A server ends with its test, also when the test binary panics, is killed or
 // runs into its time limit, see Process. No goroutine stays behind a call here,
@@ -24,7 +25,10 @@
 // stops a server, or starts it with arguments, has its own all the same.
 //
 // With HUBBUB_TEST_DB=mysql, MySQL and OwnMySQL start real MySQL, as
-// scripts/install-mysql fetches it, and MariaDB otherwise.
+// scripts/install-mysql fetches it, and MariaDB otherwise. With
+// HUBBUB_TEST_DB=vitess, MySQL gives keyspaces of two shards of a Vitess, as
+// scripts/install-vtcombo builds it, and OwnMySQL is real MySQL. OwnDatabase is
+// whichever it is, and OwnVitess a Vitess in any case.
 //
 // Where a program is missing the test is skipped, with a line that says how to
 // get it; with CI=true it fails. scripts/install-services installs everything.

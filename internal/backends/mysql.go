@@ -40,7 +40,7 @@ func MySQL(t testing.TB) *MySQLServer {
 	t.Helper()
 	prefix := os.Getenv("HUBBUB_TEST_MYSQL")
 	if prefix == "" && onVitess() {
-		return vitessKeyspace(t)
+		return vitessKeyspace(t, &sharedVitess.free)
 	}
 	if prefix == "" {
 		prefix = sharedMySQL(t)
@@ -66,6 +66,29 @@ func OwnMySQL(t testing.TB, args ...string) *MySQLServer {
 	execSQL(t, prefix, "CREATE DATABASE hubbub CHARACTER SET utf8mb4")
 	s.DSN = prefix + "hubbub"
 	return s
+}
+
+// Database is a database of the test's own, of the kind that HUBBUB_TEST_DB names.
+type Database struct {
+	DSN   string
+	Parts []Part // what another needs to start comes before it
+}
+
+// Part is one of its processes, and what to call it in a sentence.
+type Part struct {
+	Name string
+	*Process
+}
+
+// OwnDatabase is OwnMySQL, or OwnVitess.
+func OwnDatabase(t testing.TB) *Database {
+	t.Helper()
+	if onVitess() {
+		s := OwnVitess(t)
+		return &Database{s.DSN, []Part{{"MySQL beneath Vitess", s.Beneath.Process}, {"Vitess", s.Process}}}
+	}
+	s := OwnMySQL(t)
+	return &Database{s.DSN, []Part{{kind(t).name, s.Process}}}
 }
 
 // sharedMySQL returns the DSN, up to the name of a database, of the server that
@@ -95,7 +118,7 @@ type database struct {
 var databases = map[string]database{
 	"mariadb": {"MariaDB", installMariaDB, func(t testing.TB) string { return Program(t, "mariadbd") }, "--innodb-log-file-size=%dM"},
 	"mysql":   {"MySQL", copyMySQL, findMySQL, "--innodb-redo-log-capacity=%dM"},
-	"vitess":  {"MySQL", copyMySQL, findMySQL, "--innodb-redo-log-capacity=%dM"}, // own servers; see vitess.go
+	"vitess":  {"MySQL", copyMySQL, findMySQL, "--innodb-redo-log-capacity=%dM"}, // OwnMySQL; see vitess.go
 }
 
 // kind is the database that tests run on.
@@ -115,7 +138,11 @@ func RedoLog(t testing.TB, mib int) string { return fmt.Sprintf(kind(t).redoMB, 
 // newMySQL is a server with its system tables that does not run yet.
 func newMySQL(t testing.TB, args ...string) *MySQLServer {
 	t.Helper()
-	d := kind(t)
+	return newMySQLOf(t, kind(t), args...)
+}
+
+func newMySQLOf(t testing.TB, d database, args ...string) *MySQLServer {
+	t.Helper()
 	s := &MySQLServer{Process: newProcess(t, "mysql", d.find(t)), Addr: Addr(t)}
 	if err := os.Mkdir(filepath.Join(s.dir, "tmp"), 0o700); err != nil {
 		t.Fatal(err)

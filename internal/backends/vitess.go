@@ -7,18 +7,20 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/hubbub-chat/hubbub/schema"
 )
 
 // With HUBBUB_TEST_DB=vitess, MySQL gives each test a keyspace of two shards in
 // a Vitess that the tests of a binary share: a MySQL, and beside it vtcombo,
-// which is a vtgate and all tablets in one process. Servers of a test's own
-// (OwnMySQL) are MySQL's: Vitess cannot be one.
+// which is a vtgate and all tablets in one process. OwnMySQL is a MySQL then, for
+// what Vitess has no arguments for.
 
 // keyspaces is how many tests of one binary can have one at a time. What a test
 // leaves is dropped, and the next has it.
@@ -27,89 +29,136 @@ const keyspaces = 6
 // nobody runs vtcombo where root does the tests: it refuses root.
 const nobody = 65534
 
-var sharedVitess struct {
-	once sync.Once
-	addr string
-	err  error
-	free chan string
+// transactionSeconds is when Vitess ends a transaction, as on PlanetScale.
+const transactionSeconds = 20
 
-	// Kept: a Process that is collected lets its guard end it.
-	mysql *MySQLServer
-	combo *Process
+// VitessServer is a vtgate, and two shards with their tablets in one process.
+// The embedded Process is that one, vtcombo, and Beneath the MySQL that has the
+// shards' databases. Each of the two can be stopped, killed, paused and started
+// again while the other runs: vtcombo keeps nothing but what is in the databases.
+type VitessServer struct {
+	*MySQLServer
+	Beneath *MySQLServer
+	Whole   string // the DSN of a keyspace that is not sharded
+}
+
+// OwnVitess starts a Vitess of the test's own, whatever HUBBUB_TEST_DB says, and
+// leaves the test out where there is none. Its DSN is of an empty keyspace of
+// two shards, with Hubbub's vschema.
+func OwnVitess(t testing.TB) *VitessServer {
+	t.Helper()
+	s := newVitess(t, (*Process).untilEnd, []string{"hubbub"})
+	s.DSN, s.Whole = s.DSN+"hubbub", s.DSN+whole
+	return s
+}
+
+// whole is the keyspace of one shard that every Vitess has.
+const whole = "whole"
+
+var sharedVitess struct {
+	once   sync.Once
+	server *VitessServer // nil: it did not start; kept, or its guards end it
+	free   chan string   // keyspaces of two shards
+	whole  chan string   // of one
 }
 
 func onVitess() bool { return os.Getenv("HUBBUB_TEST_DB") == "vitess" }
 
-// vitessKeyspace gives an empty keyspace.
-func vitessKeyspace(t testing.TB) *MySQLServer {
+// Unsharded gives an empty keyspace that is not sharded, in the Vitess that the
+// tests of this binary share. Without HUBBUB_TEST_DB=vitess there is none, and
+// the test is skipped.
+func Unsharded(t testing.TB) *MySQLServer {
 	t.Helper()
-	v := &sharedVitess
-	v.once.Do(func() { v.addr, v.err = startVitess(t) })
-	if v.err != nil {
-		t.Fatal(v.err)
+	if !onVitess() {
+		t.Skip("runs on Vitess alone: HUBBUB_TEST_DB=vitess")
 	}
-	if v.free == nil {
-		t.Fatal("Vitess did not start for an earlier test")
-	}
-	name := <-v.free
-	dsn := mysqlAccount + "@tcp(" + v.addr + ")/"
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("Vitess said last:\n%s", v.combo.lastWords())
-		}
-		for table := range strings.FieldsSeq(execSQL(t, dsn, "USE "+name+"; SHOW TABLES")) {
-			execSQL(t, dsn, "USE "+name+"; DROP TABLE "+table)
-		}
-		v.free <- name
-	})
-	return &MySQLServer{Process: foreign(t, "Vitess"), Addr: v.addr, DSN: dsn + name}
+	return vitessKeyspace(t, &sharedVitess.whole)
 }
 
-// startVitess starts both servers, which end with the test binary, and returns
-// the address of vtgate.
-func startVitess(t testing.TB) (addr string, err error) {
+// vitessKeyspace gives an empty keyspace, one of those that are free.
+func vitessKeyspace(t testing.TB, free *chan string) *MySQLServer {
+	t.Helper()
+	v := &sharedVitess
+	v.once.Do(func() {
+		names := make([]string, keyspaces)
+		v.free, v.whole = make(chan string, keyspaces), make(chan string, 1)
+		for i := range names {
+			names[i] = "t" + strconv.Itoa(i)
+			v.free <- names[i]
+		}
+		v.whole <- whole
+		v.server = newVitess(t, func(p *Process) {
+			p.Start()
+			p.t = nil // it outlives the test
+		}, names)
+	})
+	if v.server == nil {
+		t.Fatal("Vitess did not start for an earlier test")
+	}
+	name, prefix := <-*free, v.server.DSN
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("Vitess said last:\n%s", v.server.lastWords())
+		}
+		for table := range strings.FieldsSeq(execSQL(t, prefix, "USE "+name+"; SHOW TABLES")) {
+			execSQL(t, prefix, "USE "+name+"; DROP TABLE "+table)
+		}
+		*free <- name
+	})
+	return &MySQLServer{Process: foreign(t, "Vitess"), Addr: v.server.Addr, DSN: prefix + name}
+}
+
+// newVitess starts both servers with begin. The DSN lacks the keyspace: one of
+// those named, each of two shards, or whole.
+func newVitess(t testing.TB, begin func(*Process), names []string) *VitessServer {
 	t.Helper()
 	binary := findVTCombo(t)
-	m := newMySQL(t, "--log-bin", "--server-id=1", "--gtid-mode=ON", "--enforce-gtid-consistency=ON", "--max-connections=1000")
-	m.Start()
-	m.t = nil // it outlives the test
-	names := make(chan string, keyspaces)
-	var topology, setup strings.Builder
+	beneath := newMySQLOf(t, databases["mysql"], "--log-bin", "--server-id=1", "--gtid-mode=ON", "--enforce-gtid-consistency=ON", "--max-connections=1000")
+	begin(beneath.Process)
+	p := newProcess(t, "vitess", binary)
+	var topology, setup, question strings.Builder
 	for _, user := range []string{"vt_dba", "vt_app", "vt_appdebug", "vt_allprivs", "vt_repl", "vt_filtered", "vt_monitoring"} {
 		fmt.Fprintf(&setup, "CREATE USER '%s'@'localhost'; GRANT ALL ON *.* TO '%[1]s'@'localhost' WITH GRANT OPTION;\n", user)
 	}
-	p := newProcess(t, "vitess", binary)
-	for i := range keyspaces {
-		name := "t" + strconv.Itoa(i)
-		names <- name
-		fmt.Fprintf(&topology, `keyspaces:<name:"%s" replica_count:1 shards:<name:"-80"> shards:<name:"80-">> `, name)
-		fmt.Fprintf(&setup, "CREATE DATABASE `vt_%s_-80`; CREATE DATABASE `vt_%[1]s_80-`;\n", name)
+	keyspace := func(name, vschema string, shards ...string) {
+		fmt.Fprintf(&topology, `keyspaces:<name:"%s" replica_count:1 `, name)
+		for _, shard := range shards {
+			fmt.Fprintf(&topology, `shards:<name:"%s"> `, shard)
+			fmt.Fprintf(&setup, "CREATE DATABASE `vt_%s_%s`;\n", name, shard)
+			fmt.Fprintf(&question, "USE `%s/%s`; SHOW TABLES;\n", name, shard)
+		}
+		topology.WriteString("> ")
 		dir := filepath.Join(p.dir, "schema", name)
-		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return "", err
-		}
-		if err := os.WriteFile(filepath.Join(dir, "vschema.json"), []byte(schema.VSchema), 0o644); err != nil {
-			return "", err
+		if err := errors.Join(os.MkdirAll(dir, 0o755), os.WriteFile(filepath.Join(dir, "vschema.json"), []byte(vschema), 0o644)); err != nil {
+			t.Fatal(err)
 		}
 	}
-	execSQL(t, mysqlAccount+"@tcp("+m.Addr+")/", setup.String())
-	addr = Addr(t)
-	if err := vtcombo(p, m, binary, addr, topology.String()+`cells:"test"`, portOf(Addr(t)), portOf(Addr(t))); err != nil {
-		return "", err
+	for _, name := range names {
+		keyspace(name, schema.VSchema, "-80", "80-")
 	}
+	keyspace(whole, "{}", "0")
+	execSQL(t, mysqlAccount+"@tcp("+beneath.Addr+")/", setup.String())
+	addr := Addr(t)
+	if err := vtcombo(p, beneath, binary, addr, topology.String()+`cells:"test"`, portOf(Addr(t)), portOf(Addr(t))); err != nil {
+		t.Fatal(err)
+	}
+	s := &VitessServer{MySQLServer: &MySQLServer{Process: p, Addr: addr, DSN: mysqlAccount + "@tcp(" + addr + ")/"}, Beneath: beneath}
 	client := Program(t, "mariadb", "mysql")
 	p.ready = func() error {
-		sql := "USE t" + strconv.Itoa(keyspaces-1) + "; SELECT 1"
-		out, err := tryClient(client, "--host=127.0.0.1", "--port="+portOf(addr), "--user=x", "", sql)
+		out, err := s.ask(client, question.String())
 		if err != nil {
 			return errors.New(out)
 		}
 		return nil
 	}
-	p.Start()
-	p.t = nil
-	sharedVitess.free, sharedVitess.mysql, sharedVitess.combo = names, m, p
-	return addr, nil
+	begin(p)
+	return s
+}
+
+// ask runs statements, which may fail.
+func (s *VitessServer) ask(client, sql string) (out string, err error) {
+	user, password, _ := strings.Cut(mysqlAccount, ":")
+	return tryClient(client, "--host=127.0.0.1", "--port="+portOf(s.Addr), "--user="+user, password, sql)
 }
 
 // vtcombo sets the command line up.
@@ -121,15 +170,19 @@ func vtcombo(p *Process, m *MySQLServer, binary, addr, topology, web, grpc strin
 	if err := errors.Join(place(binary, p.path), os.Mkdir(root, 0o777), os.Chmod(root, 0o777), os.Chmod(p.dir, 0o755), os.Chmod(m.dir, 0o755)); err != nil {
 		return err
 	}
+	user, password, _ := strings.Cut(mysqlAccount, ":")
+	account := fmt.Sprintf(`{"%s": [{"Password": "%s"}]}`, user, password)
 	p.env = []string{"VTDATAROOT=" + root}
 	p.args = []string{
 		"--port", web, "--bind-address", "127.0.0.1", "--grpc-port", grpc,
-		"--mysql-server-port", portOf(addr), "--mysql-server-bind-address", "127.0.0.1", "--mysql-auth-server-impl", "none",
+		"--mysql-server-port", portOf(addr), "--mysql-server-bind-address", "127.0.0.1",
+		"--mysql-auth-server-impl", "static", "--mysql-auth-server-static-string", account,
+		"--queryserver-config-transaction-timeout", strconv.Itoa(transactionSeconds) + "s",
 		"--db-charset", "utf8mb4", "--db-app-user", "vt_dba", "--db-dba-user", "vt_dba", "--db-socket", socket,
 		"--mycnf-server-id", "1", "--mycnf-socket-file", socket,
 		"--proto-topo", topology, "--schema-dir", filepath.Join(p.dir, "schema"),
 		"--dbddl-plugin", "vttest", "--enable-direct-ddl=true", "--transaction-mode", "MULTI",
-		"--tablet-refresh-interval", "10s", "--tablet-types-to-wait", "PRIMARY",
+		"--log-level", "warn", "--tablet-refresh-interval", "10s", "--tablet-types-to-wait", "PRIMARY",
 	}
 	if os.Getuid() == 0 {
 		setpriv, err := exec.LookPath("setpriv")
@@ -161,16 +214,29 @@ func place(from, to string) error {
 	return errors.Join(err, out.Close())
 }
 
-// findVTCombo returns what scripts/install-vtcombo has built.
+// findVTCombo returns what scripts/install-vtcombo has built. To build it takes
+// minutes, so a test is left out without it even with CI=true, unless Vitess was
+// asked for.
 func findVTCombo(t testing.TB) string {
 	t.Helper()
+	const why = "Vitess is not there: run scripts/install-vtcombo"
 	cache, err := os.UserCacheDir()
-	if err != nil {
-		leaveOut(t, "Vitess has no place: "+err.Error())
+	if err == nil {
+		found, _ := filepath.Glob(filepath.Join(cache, "hubbub", "vitess-*", "vtcombo")) // the pattern is right
+		if len(found) > 0 {
+			return slices.MaxFunc(found, func(a, b string) int { return built(a).Compare(built(b)) })
+		}
 	}
-	found, err := filepath.Glob(filepath.Join(cache, "hubbub", "vitess-*", "vtcombo"))
-	if err != nil || len(found) == 0 {
-		leaveOut(t, "Vitess is not there: run scripts/install-vtcombo")
+	if onVitess() {
+		t.Fatal(why)
 	}
-	return found[len(found)-1]
+	t.Skip("LEFT OUT: " + why)
+	return ""
+}
+
+func built(path string) (at time.Time) {
+	if info, err := os.Stat(path); err == nil {
+		at = info.ModTime()
+	}
+	return at
 }

@@ -6,7 +6,7 @@ module github.com/hubbub-chat/hubbub/tools/vitess
 
 go 1.26.8
 
-require vitess.io/vitess v0.24.4 // indirect
+require vitess.io/vitess v0.24.4
 
 require (
 	github.com/AdaLogics/go-fuzz-headers v0.0.0-20240806141605-e8a1dd7889d6 // indirect
