@@ -7,12 +7,15 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/centrifugal/protocol"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/hubbub-chat/hubbub/internal/backends"
 	"github.com/hubbub-chat/hubbub/schema"
+	"github.com/hubbub-chat/hubbub/sink"
 )
 
 // web reads a page of the node's web server.
@@ -51,6 +54,34 @@ func (h *harness) lines(backend string) int {
 func (c *client) tryPublish(room, data string) *protocol.Reply {
 	c.t.Helper()
 	return c.call(&protocol.Command{Publish: &protocol.PublishRequest{Channel: room, Data: []byte(data)}})
+}
+
+// A room whose newest message was stored by a clock that was a year ahead: a node
+// that loads it says so, in its log and in its metrics.
+func TestClockWasAhead(t *testing.T) {
+	t.Parallel() // it waits for the next look at all rooms
+	h := start(t, func(o *options) {
+		o.shared = newLedger() // nobody sent what is in the store
+		store, err := sink.OpenSQLite(o.Data, sink.SyncNormal, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ahead := schema.NextOffset(0, time.Now().AddDate(1, 0, 0))
+		if err := store.Append(t.Context(), []*schema.Message{{Room: "lobby", Offset: ahead, Data: []byte(`{}`)}}); err != nil {
+			t.Fatal(err)
+		}
+		if err := store.Close(); err != nil {
+			t.Fatal(err)
+		}
+	})
+	c := h.client(schema.JSON)
+	c.subscribe("lobby")
+	c.subscribe("another")
+	told := func() *observer.ObservedLogs { return h.logs.FilterMessageSnippet("is ahead of the clock") }
+	eventually(t, "the log names the room", func() bool { return told().FilterField(zap.String("room", "lobby")).Len() == 1 })
+	if _, metrics := h.web("/metrics"); told().Len() != 1 || !strings.Contains(metrics, "\nhubbub_rooms_ahead 1\n") {
+		t.Errorf("logged %v; the metrics do not count one room", told().All())
+	}
 }
 
 // A full disk under a node alone: publishes are refused, readiness, metrics and

@@ -161,6 +161,9 @@ func TestConnectionsPerAddress(t *testing.T) {
 		{"203.0.113.8", 101},
 		{"2001:db8::1", 101}, {"2001:db8::2", 101}, {"2001:db8::3", 429}, // one /64
 		{"", 101}, {"", 101}, {"", 101}, // loopback is not counted
+		// Lines of proxies that add one each: together they are one list.
+		{"203.0.113.9\r\nX-Forwarded-For:", 101}, {"203.0.113.9\r\nX-Forwarded-For: 127.0.0.2", 101},
+		{"203.0.113.9\r\nX-Forwarded-For:", 429}, {"203.0.113.9\r\nX-Forwarded-For: 127.0.0.2", 429},
 	} {
 		if got := shake(t, h.addr(), "X-Forwarded-For: "+c.forwarded); got != c.status {
 			t.Errorf("from %q: %d, want %d", c.forwarded, got, c.status)

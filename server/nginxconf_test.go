@@ -29,8 +29,9 @@ func TestNginxConf(t *testing.T) {
 	// while a node closes would be lost, and answered 502.
 	const spare = 5 * time.Second
 	kept, err := time.ParseDuration(find(`upstream hubbub \{[^}]*\n\s+keepalive_timeout (\w+);`))
-	if err != nil || kept+spare > keepIdle {
-		t.Errorf("nginx keeps idle connections for %v (%v), and a node for %v", kept, err, keepIdle)
+	idle := start(t).node.web.IdleTimeout
+	if err != nil || kept+spare > idle {
+		t.Errorf("nginx keeps idle connections for %v (%v), and a node for %v", kept, err, idle)
 	}
 
 	// A head that a node takes comes through nginx.
