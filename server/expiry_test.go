@@ -152,3 +152,35 @@ func TestRefusedTokensSayWhy(t *testing.T) {
 		})
 	}
 }
+
+// So it is for a subscription's token, which is refused alone, and for one to refresh
+// with.
+func TestRefusedSubscriptionTokensSayWhy(t *testing.T) {
+	bothCodecs(t, func(t *testing.T, codec schema.Codec) {
+		long := signedClaims(t, `{"sub":"alice","channel":"$a","x":"`+fmt.Sprintf("%09000d", 0)+`"}`)
+		const tooLong = "invalid token: longer than 8192 bytes"
+		refused := func(h *harness, c *client, token, why string) {
+			t.Helper()
+			for _, cmd := range []*command{
+				{Subscribe: &subscribe{Channel: "$a", Token: token}}, {SubRefresh: &protocol.SubRefreshRequest{Channel: "$a", Token: token}},
+			} {
+				if r := c.call(cmd); r.Error == nil || r.Error.Code != 103 || r.Error.Message != "permission denied: "+why {
+					t.Errorf("%v was answered %v, want %q", cmd.GetSubscribe() != nil, r.Error, why)
+				}
+			}
+			if lines := h.logs.FilterMessage("tokens are refused").All(); len(lines) != 1 || "invalid token: "+fmt.Sprint(lines[0].ContextMap()["reason"]) != why {
+				t.Errorf("logged %v, want %q", lines, why)
+			}
+		}
+		open, closed := start(t), start(t, withKey)
+		refused(open, open.client(codec), signedClaims(t, `{"channel":"$a"}`), "invalid token: "+string(auth.NoTokens))
+
+		c := closed.dial(codec)
+		c.ok(&command{Connect: &protocol.ConnectRequest{Token: tokenOf(t, "alice")}})
+		refused(closed, c, long, tooLong)
+		c.send(&command{Refresh: &protocol.RefreshRequest{Token: long}})
+		if end := c.expectClose(3500); end.reason != tooLong {
+			t.Errorf("closed with %q, want %q", end.reason, tooLong)
+		}
+	})
+}
