@@ -78,7 +78,7 @@ func TestRefusalLog(t *testing.T) {
 		}
 	}
 	if want := []string{string(tooLong), string(malformed), string(tooLong)}; strings.Join(got, "|") != strings.Join(want, "|") {
-		t.Errorf("logged %q, want %q", got, want)
+		t.Fatalf("logged %q, want %q", got, want)
 	}
 	if n := logs.All()[2].ContextMap()["tokens"]; n != int64(100) {
 		t.Errorf("the last line counts %v tokens, want the 100 since the first", n)
