@@ -288,6 +288,22 @@ func (r *rig) request(req kmsg.Request) kmsg.Response {
 	return resp
 }
 
+// compact has a topic forget all records of a key but the last.
+func (r *rig) compact(topic string) {
+	r.t.Helper()
+	req := kmsg.NewPtrIncrementalAlterConfigsRequest()
+	s := kmsg.NewIncrementalAlterConfigsRequestResource()
+	s.ResourceType, s.ResourceName = kmsg.ConfigResourceTypeTopic, topic
+	c := kmsg.NewIncrementalAlterConfigsRequestResourceConfig()
+	c.Name, c.Value, c.Op = "cleanup.policy", kmsg.StringPtr("compact"), kmsg.IncrementalAlterConfigOpSet
+	s.Configs = append(s.Configs, c)
+	req.Resources = append(req.Resources, s)
+	resp := r.request(req).(*kmsg.IncrementalAlterConfigsResponse)
+	if err := kerr.ErrorForCode(resp.Resources[0].ErrorCode); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
 func (r *rig) deleteTopic() {
 	r.t.Helper()
 	req := kmsg.NewPtrDeleteTopicsRequest()

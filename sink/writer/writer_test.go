@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/hubbub-chat/hubbub/internal/backends"
 	"github.com/hubbub-chat/hubbub/schema"
@@ -37,6 +39,7 @@ func TestWriter(t *testing.T) {
 		{"the topic made anew", testTopicAnew},
 		{"the log shortened", testShortened},
 		{"rows and positions apart", testSharded},
+		{"compacted topics", testCompacted},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			c.test(t, newRig(t, broker, backends.MySQL(t).DSN))
@@ -338,5 +341,26 @@ func testSharded(t *testing.T, r *rig) {
 	r.settled(w)
 	if s := w.Stats(); s.Stored != 1100 || s.Fenced != 0 || s.Lag != 0 {
 		t.Errorf("%+v", s)
+	}
+}
+
+// A topic that forgets messages before they are stored: a writer that runs is not
+// ready, and no other begins. Of those that cannot be stored it is said.
+func testCompacted(t *testing.T, r *rig) {
+	core, logs := observer.New(zap.InfoLevel)
+	r.cfg.Kafka.Log = zap.New(core)
+	w := r.open()
+	r.compact(r.cfg.Kafka.Topic + ".dead")
+	r.until("a line says so of the dead-letter topic", func() bool { return logs.FilterMessage("a setting of a topic endangers messages").Len() == 1 })
+	if err := w.Ready(t.Context()); err != nil {
+		t.Error(err)
+	}
+	r.compact(r.cfg.Kafka.Topic)
+	r.until("the writer is not ready", func() bool {
+		err := w.Ready(t.Context())
+		return err != nil && strings.Contains(err.Error(), "cleanup.policy of topic "+r.cfg.Kafka.Topic)
+	})
+	if _, err := Open(t.Context(), r.cfg); !errors.Is(err, kafka.ErrSettings) {
+		t.Errorf("open: %v", err)
 	}
 }
