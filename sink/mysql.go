@@ -105,7 +105,7 @@ func OpenMySQL(ctx context.Context, cfg MySQLConfig) (*MySQL, error) {
 	m.health.moved = func() { m.roles.changes.Add(1) }
 	if err := m.open(ctx, dsn, cfg); err != nil {
 		m.closed = true
-		return nil, errors.Join(fmt.Errorf("database %s at %s: %w", dsn.DBName, dsn.Addr, err), m.release())
+		return nil, errors.Join(fmt.Errorf("database %s at %s: %w", dsn.DBName, dsn.Addr, advise(err)), m.release())
 	}
 	return m, nil
 }
@@ -114,6 +114,9 @@ func OpenMySQL(ctx context.Context, cfg MySQLConfig) (*MySQL, error) {
 func (m *MySQL) open(ctx context.Context, dsn *mysql.Config, cfg MySQLConfig) error {
 	server, err := askMySQL(ctx, dsn)
 	if err != nil {
+		return err
+	}
+	if err := server.checkTarget(dsn); err != nil {
 		return err
 	}
 	if err := server.checkTables(ctx, dsn); err != nil {
@@ -140,6 +143,9 @@ func (m *MySQL) open(ctx context.Context, dsn *mysql.Config, cfg MySQLConfig) er
 	if m.epoch, err = m.mintEpoch(ctx); err != nil {
 		return err
 	}
+	if err := m.checkDelete(ctx); err != nil {
+		return err
+	}
 	if m.writer, err = newWriter(ctx, m.writes, m.dialect); err != nil {
 		return err
 	}
@@ -149,6 +155,18 @@ func (m *MySQL) open(ctx context.Context, dsn *mysql.Config, cfg MySQLConfig) er
 		return err
 	}
 	m.health.watch(m.lookAfter)
+	return nil
+}
+
+// checkDelete tries the one right that a start would not need, and that is
+// missed only when a repair or a block ends.
+func (m *MySQL) checkDelete(ctx context.Context) error {
+	if _, err := m.writes.ExecContext(ctx, m.dialect.log.endRepair, "", 0, "", 0, ""); err != nil { // of no topic
+		return fmt.Errorf("delete nothing: %w", err)
+	}
+	if _, err := m.writes.ExecContext(ctx, m.dialect.dropBlocked, -1, 1); err != nil { // none ends before 1970
+		return fmt.Errorf("delete nothing: %w", err)
+	}
 	return nil
 }
 

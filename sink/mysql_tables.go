@@ -5,18 +5,13 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/go-sql-driver/mysql"
-	"github.com/pressly/goose/v3"
-	"github.com/pressly/goose/v3/database"
-
-	"github.com/hubbub-chat/hubbub/schema"
 )
 
 // ErrOldTables is returned for a database that has to be migrated first.
-var ErrOldTables = errors.New("the tables are those of an older Hubbub")
+var ErrOldTables = errors.New("the tables are those of an older Hubbub, or of nobody knows which: run `hubbub migrate`")
 
 // ErrNoVSchema is returned for a sharded keyspace of Vitess that does not know
 // how the tables are sharded.
@@ -42,7 +37,7 @@ func (s mysqlServer) checkTables(ctx context.Context, dsn *mysql.Config) error {
 // creates them in an empty database: nothing can be harmed there, and a first
 // start needs no further step. Any number of processes may do this at once.
 func checkMySQLTables(ctx context.Context, db *sql.DB) error {
-	version, err := mysqlVersion(ctx, db)
+	have, err := readVersion(ctx, db)
 	if err != nil {
 		return err
 	}
@@ -52,11 +47,11 @@ func checkMySQLTables(ctx context.Context, db *sql.DB) error {
 	}
 	sources := p.ListSources() // by version
 	known := sources[len(sources)-1].Version
-	if version == known {
+	if have.version == known {
 		return nil
 	}
-	if version > known {
-		return fmt.Errorf("the tables have version %d, this program knows %d: a newer one has migrated them", version, known)
+	if have.version > known {
+		return newerTables(have.version, known)
 	}
 	return lockMySQL(ctx, db, func(ctx context.Context) error {
 		var tables int
@@ -68,12 +63,21 @@ func checkMySQLTables(ctx context.Context, db *sql.DB) error {
 			_, _, err := migrateMySQL(ctx, db)
 			return err
 		}
-		version, err := mysqlVersion(ctx, db) // somebody else may have been here first
-		if err == nil && version != known {
-			err = fmt.Errorf("%w: version %d, this program needs %d", ErrOldTables, version, known)
+		have, err := readVersion(ctx, db) // somebody else may have been here first
+		switch {
+		case err != nil:
+			return err
+		case !have.table || have.rows == 0:
+			return fmt.Errorf("%w: %s has no row, as in a copy without data", ErrOldTables, versionTable)
+		case have.version != known:
+			return fmt.Errorf("%w: version %d, this program needs %d", ErrOldTables, have.version, known)
 		}
-		return err
+		return nil
 	})
+}
+
+func newerTables(have, known int64) error {
+	return fmt.Errorf("the tables have version %d, this program knows %d: a newer one has migrated them", have, known)
 }
 
 // MigrateMySQL brings the tables up to date, and returns the versions before
@@ -88,9 +92,12 @@ func MigrateMySQL(ctx context.Context, cfg MySQLConfig) (from, to int64, err err
 	if dsn.ReadTimeout == readTimeout {
 		dsn.ReadTimeout = 0
 	}
-	wrap := func(err error) error { return fmt.Errorf("database %s at %s: %w", dsn.DBName, dsn.Addr, err) }
+	wrap := func(err error) error { return fmt.Errorf("database %s at %s: %w", dsn.DBName, dsn.Addr, advise(err)) }
 	server, err := askMySQL(ctx, dsn)
 	if err != nil {
+		return 0, 0, wrap(err)
+	}
+	if err := server.checkTarget(dsn); err != nil {
 		return 0, 0, wrap(err)
 	}
 	db, err := openPool(dsn, migrateConns, &mysqlConnector{session: server.session(false)})
@@ -113,78 +120,20 @@ func migrateMySQL(ctx context.Context, db *sql.DB) (from, to int64, err error) {
 	if err != nil {
 		return 0, 0, err
 	}
+	if err := beginVersions(ctx, db, p); err != nil {
+		return 0, 0, err
+	}
 	from, to, err = p.GetVersions(ctx)
 	if err != nil {
 		return 0, 0, fmt.Errorf("read the tables' version: %w", err)
 	}
 	if from > to {
-		return from, to, fmt.Errorf("the tables have version %d, this program knows %d: a newer one has migrated them", from, to)
+		return from, to, newerTables(from, to)
 	}
 	if _, err := p.Up(ctx); err != nil {
 		return from, to, fmt.Errorf("migrate: %w", err)
 	}
 	return from, to, nil
-}
-
-// versionTable is goose's.
-const versionTable = "goose_db_version"
-
-func newMySQLProvider(db *sql.DB) (*goose.Provider, error) {
-	store, err := database.NewStore(database.DialectMySQL, versionTable)
-	if err != nil {
-		return nil, fmt.Errorf("read the migrations: %w", err)
-	}
-	p, err := goose.NewProvider("", db, schema.MySQLMigrations(), goose.WithStore(versionStore{store}),
-		goose.WithLogger(goose.NopLogger()), goose.WithDisableGlobalRegistry(true))
-	if err != nil {
-		return nil, fmt.Errorf("read the migrations: %w", err)
-	}
-	return p, nil
-}
-
-// versionStore finds the version table by reading it. goose looks for its name
-// in information_schema with a condition that vtgate does not translate
-// (DATABASE() is the keyspace, table_schema the shard's database), so on Vitess
-// it would create the table again on every run.
-type versionStore struct{ database.Store }
-
-// TableExists implements goose's optional database.StoreExtender.
-func (s versionStore) TableExists(ctx context.Context, db database.DBTxConn) (bool, error) {
-	var version sql.NullInt64
-	err := db.QueryRowContext(ctx, `SELECT MAX(version_id) FROM `+s.Tablename()).Scan(&version)
-	if isMissingTable(err) {
-		return false, nil
-	}
-	return err == nil, err
-}
-
-// isMissingTable reports error 1146. A keyspace of Vitess that is sharded, or
-// that has no tables at all, answers with other codes; see missingVSchema.
-func isMissingTable(err error) bool {
-	var e *mysql.MySQLError
-	return errors.As(err, &e) && e.Number == 1146
-}
-
-// mysqlVersion reads goose's table without creating it.
-func mysqlVersion(ctx context.Context, db *sql.DB) (version int64, err error) {
-	err = db.QueryRowContext(ctx, `SELECT COALESCE(MAX(version_id), 0) FROM `+versionTable+` WHERE is_applied`).Scan(&version)
-	switch {
-	case isMissingTable(err):
-		return 0, nil
-	case isMissingVSchema(err):
-		return 0, fmt.Errorf("%w: %w", ErrNoVSchema, err)
-	case err != nil:
-		return 0, fmt.Errorf("read the tables' version: %w", err)
-	}
-	return version, nil
-}
-
-// isMissingVSchema reports what vtgate answers about a table that a sharded
-// keyspace's vschema does not have: 1105 (unknown) with the text of VT05005 or
-// VT03026, or 1109 (VT05004).
-func isMissingVSchema(err error) bool {
-	var e *mysql.MySQLError
-	return errors.As(err, &e) && (e.Number == 1109 || e.Number == 1105 && strings.Contains(e.Message, "table "+versionTable+" not found"))
 }
 
 // lockMySQL runs f while no other process is in it for the same database.
