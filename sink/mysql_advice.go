@@ -21,6 +21,8 @@ func advise(err error) error {
 		what = "the user needs SELECT, INSERT, UPDATE and DELETE on this database, and CREATE for a first start and for `hubbub migrate`"
 	case isReadOnly(err):
 		what = "this server only reads, as a replica does: the address has to lead to the one that takes writes"
+	case strings.Contains(strings.ToLower(e.Message), "insecure"): // MySQL's require_secure_transport, PlanetScale
+		what = "add tls=true to the DSN"
 	case strings.Contains(e.Message, "direct DDL is disabled"):
 		what = "the tables come by a deploy request here, then run `hubbub migrate`: see docs/mysql.md"
 	}

@@ -59,6 +59,16 @@ var vitessWriteSettings = []setting{
 	{[]string{"transaction_mode"}, "'SINGLE'"},
 }
 
+const (
+	// vitessMessage is what vtgate and vttablet send each other at most
+	// (--grpc-max-message-size), whatever max_allowed_packet says.
+	vitessMessage = 16 << 20
+
+	// leastPacket is the smallest max_allowed_packet. A longer INSERT goes in
+	// pieces, which costs a round trip each, and one message must fit.
+	leastPacket = 1 << 20
+)
+
 // mysqlServer is what a server says of itself.
 type mysqlServer struct {
 	maxPacket int               // bytes of a statement
@@ -79,6 +89,12 @@ func askMySQL(ctx context.Context, dsn *mysql.Config) (s mysqlServer, err error)
 		return s, err
 	}
 	s.vitess = strings.Contains(version, "Vitess") || strings.Contains(version, "PlanetScale")
+	if s.vitess {
+		s.maxPacket = min(s.maxPacket, vitessMessage)
+	}
+	if s.maxPacket < leastPacket {
+		return s, fmt.Errorf("max_allowed_packet is %d bytes there: %d are the least, and 16 MiB or more are right", s.maxPacket, leastPacket)
+	}
 	var names []string
 	for _, x := range slices.Concat(sessionSettings, writeSettings) {
 		names = append(names, x.names...)
@@ -131,7 +147,8 @@ func (x setting) holds(value string) bool {
 	want := strings.Trim(x.value, "'")
 	switch value = strings.ToUpper(value); x.names[0] {
 	case "sql_mode":
-		return strings.Contains(value, "STRICT_ALL_TABLES") || strings.Contains(value, "STRICT_TRANS_TABLES")
+		return strings.Contains(value, "STRICT_") &&
+			!strings.Contains(value, "NO_BACKSLASH_ESCAPES") && !strings.Contains(value, "ANSI") // would mean something else
 	case "completion_type":
 		return value == want || value == "NO_CHAIN"
 	}
