@@ -116,9 +116,6 @@ func (m *MySQL) open(ctx context.Context, dsn *mysql.Config, cfg MySQLConfig) er
 	if err != nil {
 		return err
 	}
-	if err := server.checkTarget(dsn); err != nil {
-		return err
-	}
 	if err := server.checkTables(ctx, dsn); err != nil {
 		return err
 	}

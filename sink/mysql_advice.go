@@ -23,6 +23,8 @@ func advise(err error) error {
 		what = "this server only reads, as a replica does: the address has to lead to the one that takes writes"
 	case strings.Contains(strings.ToLower(e.Message), "insecure"): // MySQL's require_secure_transport, PlanetScale
 		what = "add tls=true to the DSN"
+	case strings.Contains(e.Message, "tablet_type:REPLICA"), strings.Contains(e.Message, "tablet_type:RDONLY"):
+		what = onlyReads
 	case strings.Contains(e.Message, "direct DDL is disabled"):
 		what = "the tables come by a deploy request here, then run `hubbub migrate`: see docs/mysql.md"
 	}
@@ -31,6 +33,9 @@ func advise(err error) error {
 	}
 	return fmt.Errorf("%w: %s", err, what)
 }
+
+// onlyReads is what to do about a name like keyspace@replica.
+const onlyReads = "a replica only reads, and Hubbub writes: name the keyspace alone"
 
 // checkTarget refuses what a database's name can mean to Vitess and cannot work:
 // a replica takes no writes, and in one shard the rows of the other shards'
@@ -42,7 +47,7 @@ func (s mysqlServer) checkTarget(dsn *mysql.Config) error {
 	target, kind, typed := strings.Cut(dsn.DBName, "@")
 	switch {
 	case typed && !strings.EqualFold(kind, "primary") && !strings.EqualFold(kind, "master"):
-		return fmt.Errorf("@%s only reads, and Hubbub writes: name the keyspace alone", kind)
+		return errors.New(onlyReads)
 	case strings.ContainsAny(target, ":/"):
 		return fmt.Errorf("%s is a shard: name the keyspace alone", target)
 	}

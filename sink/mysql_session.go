@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -85,10 +86,16 @@ func askMySQL(ctx context.Context, dsn *mysql.Config) (s mysqlServer, err error)
 	}
 	defer db.Close() // nothing is under way on it
 	var version string
-	if err := db.QueryRowContext(ctx, `SELECT @@max_allowed_packet, @@version`).Scan(&s.maxPacket, &version); err != nil {
+	if err := db.QueryRowContext(ctx, `SELECT @@version`).Scan(&version); err != nil { // vtgate knows it by itself
 		return s, err
 	}
 	s.vitess = strings.Contains(version, "Vitess") || strings.Contains(version, "PlanetScale")
+	if err := s.checkTarget(dsn); err != nil {
+		return s, err
+	}
+	if err := db.QueryRowContext(ctx, `SELECT @@max_allowed_packet`).Scan(&s.maxPacket); err != nil {
+		return s, err
+	}
 	if s.vitess {
 		s.maxPacket = min(s.maxPacket, vitessMessage)
 	}
@@ -111,6 +118,11 @@ func askMySQL(ctx context.Context, dsn *mysql.Config) (s mysqlServer, err error)
 			return s, fmt.Errorf("ask for the session's variables: %w", err)
 		}
 		s.variables[strings.ToLower(name)] = value
+	}
+	if s.vitess && strings.Contains(strings.ToUpper(s.variables["sql_mode"]), "NO_BACKSLASH_ESCAPES") {
+		// A session's sql_mode is a hint within each statement there, which is
+		// too late for how it is read.
+		return s, errors.New("the servers beneath vtgate have sql_mode NO_BACKSLASH_ESCAPES, and Vitess writes backslashes: no value with one would be safe")
 	}
 	return s, rows.Err()
 }
@@ -147,8 +159,7 @@ func (x setting) holds(value string) bool {
 	want := strings.Trim(x.value, "'")
 	switch value = strings.ToUpper(value); x.names[0] {
 	case "sql_mode":
-		return strings.Contains(value, "STRICT_") &&
-			!strings.Contains(value, "NO_BACKSLASH_ESCAPES") && !strings.Contains(value, "ANSI") // would mean something else
+		return strings.Contains(value, "STRICT_ALL_TABLES") || strings.Contains(value, "STRICT_TRANS_TABLES")
 	case "completion_type":
 		return value == want || value == "NO_CHAIN"
 	}

@@ -97,9 +97,6 @@ func MigrateMySQL(ctx context.Context, cfg MySQLConfig) (from, to int64, err err
 	if err != nil {
 		return 0, 0, wrap(err)
 	}
-	if err := server.checkTarget(dsn); err != nil {
-		return 0, 0, wrap(err)
-	}
 	db, err := openPool(dsn, migrateConns, &mysqlConnector{session: server.session(false)})
 	if err != nil {
 		return 0, 0, wrap(err)

@@ -44,10 +44,10 @@ type VitessServer struct {
 
 // OwnVitess starts a Vitess of the test's own, whatever HUBBUB_TEST_DB says, and
 // leaves the test out where there is none. Its DSN is of an empty keyspace of
-// two shards, with Hubbub's vschema.
-func OwnVitess(t testing.TB) *VitessServer {
+// two shards, with Hubbub's vschema. Further arguments are vtcombo's.
+func OwnVitess(t testing.TB, args ...string) *VitessServer {
 	t.Helper()
-	s := newVitess(t, (*Process).untilEnd, []string{"hubbub"})
+	s := newVitess(t, (*Process).untilEnd, []string{"hubbub"}, args...)
 	s.DSN, s.Whole = s.DSN+"hubbub", s.DSN+whole
 	return s
 }
@@ -110,7 +110,7 @@ func vitessKeyspace(t testing.TB, free *chan string) *MySQLServer {
 
 // newVitess starts both servers with begin. The DSN lacks the keyspace: one of
 // those named, each of two shards, or whole.
-func newVitess(t testing.TB, begin func(*Process), names []string) *VitessServer {
+func newVitess(t testing.TB, begin func(*Process), names []string, args ...string) *VitessServer {
 	t.Helper()
 	binary := findVTCombo(t)
 	beneath := newMySQLOf(t, databases["mysql"], "--log-bin", "--server-id=1", "--gtid-mode=ON", "--enforce-gtid-consistency=ON", "--max-connections=1000")
@@ -142,6 +142,7 @@ func newVitess(t testing.TB, begin func(*Process), names []string) *VitessServer
 	if err := vtcombo(p, beneath, binary, addr, topology.String()+`cells:"test"`, portOf(Addr(t)), portOf(Addr(t))); err != nil {
 		t.Fatal(err)
 	}
+	p.args = append(p.args, args...) // the last of two counts
 	s := &VitessServer{MySQLServer: &MySQLServer{Process: p, Addr: addr, DSN: mysqlAccount + "@tcp(" + addr + ")/"}, Beneath: beneath}
 	client := Program(t, "mariadb", "mysql")
 	p.ready = func() error {
