@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -25,9 +26,12 @@ func position(t testing.TB, m *MySQL) int64 {
 	return pos
 }
 
-// Position and rows get there together or not at all.
-func TestCommit(t *testing.T) {
-	m := openMySQL(t)
+// Position and rows get there together or not at all. In a sharded database rows
+// get there first, and stay there without the position: all those of a commit
+// that only the position does not fit, none of those that are not to be had.
+func TestCommit(t *testing.T) { testCommit(t, openMySQL(t)) }
+
+func testCommit(t *testing.T, m *MySQL) {
 	if pos := position(t, m); pos != 0 {
 		t.Fatalf("a new partition is at %d", pos)
 	}
@@ -39,20 +43,24 @@ func TestCommit(t *testing.T) {
 		want   error
 		pos    int64
 		rows   int
+		shards int // rows, where rows and positions are in several
 	}{
-		{"forward", Commit{Moves: move(0, 3), Messages: chain("r", 3)}, nil, 3, 3},
-		{"again, from where it was", Commit{Moves: move(0, 3), Messages: chain("r", 9)}, ErrFenced, 3, 3},
-		{"from where it never was", Commit{Moves: move(7, 9), Messages: chain("r", 9)}, ErrFenced, 3, 3},
-		{"bad data", Commit{Moves: move(3, 9), Messages: append(chain("r", 9), bad)}, ErrData, 3, 3},
-		{"one of two partitions fenced", Commit{Moves: append(move(3, 9), Move{Partition{"other", 1}, 1, 2}), Messages: chain("r", 9)}, ErrFenced, 3, 3},
-		{"without a move", Commit{Messages: chain("r", 4)}, nil, 3, 4},
-		{"nothing to move", Commit{Moves: move(3, 3), Messages: chain("r", 5)}, nil, 3, 5},
-		{"only a move", Commit{Moves: move(3, 9)}, nil, 9, 5},
-		{"back", Commit{Moves: move(9, 2)}, nil, 2, 5},
+		{"forward", Commit{Moves: move(0, 3), Messages: chain("r", 3)}, nil, 3, 3, 3},
+		{"again, from where it was", Commit{Moves: move(0, 3), Messages: chain("r", 9)}, ErrFenced, 3, 3, 9},
+		{"from where it never was", Commit{Moves: move(7, 9), Messages: chain("r", 10)}, ErrFenced, 3, 3, 10},
+		{"bad data", Commit{Moves: move(3, 9), Messages: append(chain("r", 20), bad)}, ErrData, 3, 3, 10},
+		{"one of two partitions fenced", Commit{Moves: append(move(3, 9), Move{Partition{"other", 1}, 1, 2}), Messages: chain("r", 11)}, ErrFenced, 3, 3, 11},
+		{"without a move", Commit{Messages: chain("r", 4)}, nil, 3, 4, 11},
+		{"nothing to move", Commit{Moves: move(3, 3), Messages: chain("r", 5)}, nil, 3, 5, 11},
+		{"only a move", Commit{Moves: move(3, 9)}, nil, 9, 5, 11},
+		{"back", Commit{Moves: move(9, 2)}, nil, 2, 5, 11},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if _, err := m.Commit(t.Context(), &c.commit); !errors.Is(err, c.want) {
 				t.Errorf("error %v, want %v", err, c.want)
+			}
+			if m.Sharded() {
+				c.rows = c.shards
 			}
 			n, err := m.Count(t.Context(), "r", 0, 1<<62, 1000)
 			if pos := position(t, m); pos != c.pos || n != c.rows || err != nil {
@@ -126,23 +134,35 @@ func mustAfter(t testing.TB, m *MySQL, room string) []*schema.Message {
 }
 
 // TestPositionsAgainstModel lets writers that know more or less of where
-// things stand store a log, with failures in between: the position never
-// passes a record that is not stored, and moves for those who know it alone.
+// things stand store a log of several rooms, with failures in between: the
+// position never passes a record that is not stored, and moves for those who
+// know it alone. In a sharded database rows may be there before it is.
 func TestPositionsAgainstModel(t *testing.T) {
 	m := openMySQL(t)
 	run := 0
 	rapid.Check(t, func(t *rapid.T) {
 		run++
 		ctx := context.Background()
-		room, p := fmt.Sprint("room ", run), Partition{"topic", int32(run)}
-		log := chain(room, 60)
-		actual := int64(0)
+		p := Partition{"topic", int32(run)}
+		log := interleaved(fmt.Sprint("run ", run), 3, 20)
+		var actual int64                 // the position
+		stored := make(map[string]int64) // by room, what may be stored of the log
+		try := func(c *Commit, but string) error {
+			_, err := m.Commit(ctx, c)
+			for _, msg := range c.Messages {
+				if m.Sharded() && msg.Room != but {
+					stored[msg.Room] = max(stored[msg.Room], c.Moves[0].To)
+				}
+			}
+			return err
+		}
 		if _, _, err := m.Position(ctx, p); err != nil {
 			t.Fatal(err)
 		}
 		believed := make([]int64, 3)
 		for range rapid.IntRange(1, 25).Draw(t, "steps") {
 			w := rapid.IntRange(0, 2).Draw(t, "writer")
+			from := believed[w]
 			switch rapid.IntRange(0, 4).Draw(t, "op") {
 			case 0: // reads the position
 				pos, _, err := m.Position(ctx, p)
@@ -151,35 +171,64 @@ func TestPositionsAgainstModel(t *testing.T) {
 				}
 				believed[w] = pos
 			case 1: // fails in the middle: the last message is refused
-				n := min(believed[w]+5, 60)
-				bad := append(log[believed[w]:n:n], &schema.Message{Room: room, Offset: 1, Prev: 1})
-				if _, err := m.Commit(ctx, &Commit{Moves: []Move{{p, believed[w], n}}, Messages: bad}); err == nil && n > believed[w] {
+				to, room := min(from+5, 60), log[0].Room
+				bad := append(log[from:to:to], &schema.Message{Room: room, Offset: 1, User: strings.Repeat("x", 256)})
+				if err := try(&Commit{Moves: []Move{{p, from, to}}, Messages: bad}, room); err == nil {
 					t.Fatal("bad data was stored")
 				}
 			default: // stores some records
-				n := min(believed[w]+int64(rapid.IntRange(1, 9).Draw(t, "records")), 60)
-				if n == believed[w] {
+				to := min(from+int64(rapid.IntRange(1, 9).Draw(t, "records")), 60)
+				if to == from {
 					continue
 				}
-				_, err := m.Commit(ctx, &Commit{Moves: []Move{{p, believed[w], n}}, Messages: log[believed[w]:n]})
-				if fenced := errors.Is(err, ErrFenced); fenced != (believed[w] != actual) || err != nil && !fenced {
-					t.Fatalf("from %d, the position is %d: %v", believed[w], actual, err)
+				err := try(&Commit{Moves: []Move{{p, from, to}}, Messages: log[from:to:to]}, "")
+				if fenced := errors.Is(err, ErrFenced); fenced != (from != actual) || err != nil && !fenced {
+					t.Fatalf("from %d, the position is %d: %v", from, actual, err)
 				}
 				if err == nil {
-					believed[w], actual = n, n
+					believed[w], actual = to, to
 				}
 			}
 			pos, _, err := m.Position(ctx, p)
 			if err != nil || pos != actual {
 				t.Fatalf("the position is %d, want %d, %v", pos, actual, err)
 			}
-			page, err := m.After(ctx, room, 0, 0, 1000, 1<<30)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(log[:actual], page, cmpopts.EquateEmpty()); diff != "" {
-				t.Fatal(diff)
+			for i := range 3 {
+				checkStored(t, m, log, i, actual, stored[log[i].Room])
 			}
 		}
 	})
+}
+
+// interleaved is a log of rooms with n messages each, which take turns.
+func interleaved(name string, rooms, n int) (log []*schema.Message) {
+	all := make([][]*schema.Message, rooms)
+	for i := range all {
+		all[i] = chain(fmt.Sprint(name, " room ", i), n)
+	}
+	for k := range n {
+		for _, room := range all {
+			log = append(log, room[k])
+		}
+	}
+	return log
+}
+
+// checkStored compares a room, that of log[i], with the log up to a position: all
+// before it is there, and nothing from limit on.
+func checkStored(t *rapid.T, m *MySQL, log []*schema.Message, i int, position, limit int64) {
+	t.Helper()
+	page, err := m.After(context.Background(), log[i].Room, 0, 0, 1000, 1<<30)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want []*schema.Message
+	for at, msg := range log {
+		if msg.Room == log[i].Room && (int64(at) < position || len(want) < len(page) && int64(at) < limit) {
+			want = append(want, msg)
+		}
+	}
+	if diff := cmp.Diff(want, page, cmpopts.EquateEmpty()); diff != "" {
+		t.Fatal(diff)
+	}
 }

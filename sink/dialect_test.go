@@ -147,7 +147,8 @@ the tables are migrated, a starting process asks for ` + "`@@max_allowed_packet`
 session's variables and the tables' version, and a new connection SETs those variables (docs/kafka.md).
 
 A test writes this file from the code and checks the keys
-(` + "`go test ./sink -run TestStatements -update`" + `).
+(` + "`go test ./sink -run TestStatements -update`" + `); another one asks vtgate for the plan of
+each, and none asks all shards (` + "`HUBBUB_TEST_DB=vitess`" + `).
 `
 
 // The tables keep what sharding asks for: no foreign key, no number that the

@@ -23,6 +23,10 @@ type setting struct {
 	value string
 }
 
+// maxMySQLError is how many bytes of a server's error text are kept. MySQL's own are
+// shorter than 512.
+const maxMySQLError = 512
+
 // noLimit is more rows than there are: the largest number that vtgate takes, too.
 const noLimit = "9223372036854775807"
 
@@ -221,6 +225,34 @@ type mysqlConn struct {
 }
 
 func (c *mysqlConn) stale() bool { return c.roles != nil && c.roles.changes.Load() != c.from }
+
+// ExecContext implements driver.ExecerContext.
+func (c *mysqlConn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
+	result, err := c.innerConn.ExecContext(ctx, query, args)
+	return result, withoutStatement(err)
+}
+
+// QueryContext implements driver.QueryerContext.
+func (c *mysqlConn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
+	rows, err := c.innerConn.QueryContext(ctx, query, args)
+	return rows, withoutStatement(err)
+}
+
+// withoutStatement shortens what Vitess answers: its errors have all of the
+// statement in them, with what people wrote to each other, for a log to keep.
+func withoutStatement(err error) error {
+	var e *mysql.MySQLError
+	if !errors.As(err, &e) {
+		return err
+	}
+	for _, from := range []string{" (CallerID: ", ": Sql: ", ", BindVars: "} {
+		e.Message, _, _ = strings.Cut(e.Message, from)
+	}
+	if len(e.Message) > maxMySQLError {
+		e.Message = strings.ToValidUTF8(e.Message[:maxMySQLError], "") + "..."
+	}
+	return err
+}
 
 // IsValid implements driver.Validator: it is asked when a connection comes back.
 func (c *mysqlConn) IsValid() bool { return !c.stale() && c.innerConn.IsValid() }

@@ -64,15 +64,18 @@ var sharedVitess struct {
 
 func onVitess() bool { return os.Getenv("HUBBUB_TEST_DB") == "vitess" }
 
-// Unsharded gives an empty keyspace that is not sharded, in the Vitess that the
-// tests of this binary share. Without HUBBUB_TEST_DB=vitess there is none, and
-// the test is skipped.
-func Unsharded(t testing.TB) *MySQLServer {
+// Sharded and Unsharded give an empty keyspace, of two shards or of one, in the
+// Vitess that the tests of this binary share. Without HUBBUB_TEST_DB=vitess there
+// is none, and the test is skipped.
+func Sharded(t testing.TB) *MySQLServer   { return vitessAlone(t, &sharedVitess.free) }
+func Unsharded(t testing.TB) *MySQLServer { return vitessAlone(t, &sharedVitess.whole) }
+
+func vitessAlone(t testing.TB, free *chan string) *MySQLServer {
 	t.Helper()
 	if !onVitess() {
 		t.Skip("runs on Vitess alone: HUBBUB_TEST_DB=vitess")
 	}
-	return vitessKeyspace(t, &sharedVitess.whole)
+	return vitessKeyspace(t, free)
 }
 
 // vitessKeyspace gives an empty keyspace, one of those that are free.
@@ -183,7 +186,7 @@ func vtcombo(p *Process, m *MySQLServer, binary, addr, topology, web, grpc strin
 		"--mycnf-server-id", "1", "--mycnf-socket-file", socket,
 		"--proto-topo", topology, "--schema-dir", filepath.Join(p.dir, "schema"),
 		"--dbddl-plugin", "vttest", "--enable-direct-ddl=true", "--transaction-mode", "MULTI",
-		"--log-level", "warn", "--tablet-refresh-interval", "10s", "--tablet-types-to-wait", "PRIMARY",
+		"--log-level", "warn", "--sql-max-length-errors", "4096", "--tablet-refresh-interval", "10s", "--tablet-types-to-wait", "PRIMARY",
 	}
 	if os.Getuid() == 0 {
 		setpriv, err := exec.LookPath("setpriv")
