@@ -193,14 +193,14 @@ func (f *fleet) scroll(p *plan) {
 	f.ask(func(w *worker) { w.scrolling = task{plan: p} })
 }
 
-// phase begins a new one: what is due from since on is timed apart. It returns
-// the times of the phase before the last, of which nothing is waited for any
-// more.
-func (f *fleet) phase(since int64) report.Times {
+// phase begins the next one, which lasts until a time of the clock: what is due
+// from then on is timed apart, even before phase is called again. It returns the
+// times of the phase before the last, of which nothing is waited for any more.
+func (f *fleet) phase(until int64) report.Times {
 	sum := report.NewTimes(0)
 	var mu sync.Mutex
 	f.ask(func(w *worker) {
-		old := w.rec.turn(since)
+		old := w.rec.turn(until)
 		mu.Lock()
 		defer mu.Unlock()
 		sum.Merge(&old)
@@ -211,10 +211,11 @@ func (f *fleet) phase(since int64) report.Times {
 }
 
 // forget empties the latencies of messages and leaves out of them what was
-// due before since. It returns what was there.
-func (f *fleet) forget(since int64) *recorder {
+// due before since, when the first phase begins, which lasts until a time. It
+// returns what was there.
+func (f *fleet) forget(since, until int64) *recorder {
 	sum := f.recorded()
-	f.ask(func(w *worker) { w.rec.forget(since) })
+	f.ask(func(w *worker) { w.rec.forget(since, until) })
 	return sum
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -125,7 +126,7 @@ func (w *siege) holdUntil(ctx context.Context, d time.Duration, over func() bool
 	before, began := w.server(), f.clock.now()
 	w.high = before.RSS
 	from := f.counts()
-	f.forget(began)
+	f.forget(began, math.MaxInt64)
 	to, _ := f.watch(ctx, d, w.tell, func(c *report.Snapshot) bool { // whoever cancelled knows
 		if w.looks++; w.looks%4 == 0 { // each 80 ms: it is not free
 			w.high = max(w.high, w.server().RSS)
@@ -133,7 +134,7 @@ func (w *siege) holdUntil(ctx context.Context, d time.Duration, over func() bool
 		return c.Open() == 0 || over()
 	})
 	after := w.server()
-	rec := f.forget(f.clock.now())
+	rec := f.forget(f.clock.now(), math.MaxInt64)
 	w.all.merge(rec)
 	seconds := max(float64(f.clock.now()-began)/1e9, 1e-9)
 	return phase{rec.now.Delivery, rec.lag, (after.CPU - before.CPU).Seconds() / seconds * 100,

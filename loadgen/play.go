@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"strings"
 	"time"
@@ -205,7 +206,7 @@ func (p *player) talk(at int64) {
 	}
 	f := p.fleet
 	p.start = max(at, f.clock.now())
-	f.forget(p.start)
+	f.forget(p.start, p.end(0, p.start))
 	p.tell.began, p.tell.total = p.start, p.sc.Total()
 	schedule := &plan{Pacer: pace.New(segments...), start: p.start, layout: &f.layout,
 		talkers: share{p.sc.Talkers.Number, p.sc.Talkers.Fraction}}
@@ -252,10 +253,19 @@ func (p *player) through() (cpuFrom, cpuTo report.Usage, from, to report.Snapsho
 		if interrupted || i == len(p.sc.Phases)-1 || p.deserted(&now) {
 			break
 		}
-		p.time(f.phase(at))
+		p.time(f.phase(p.end(i+1, at)))
 		before = now
 	}
 	return cpuFrom, cpuTo, from, to
+}
+
+// end is when a phase ends that begins at a time. The last one goes on for as long
+// as something comes.
+func (p *player) end(phase int, from int64) int64 {
+	if phase == len(p.sc.Phases)-1 {
+		return math.MaxInt64
+	}
+	return from + int64(p.sc.Phases[phase].For.Value)
 }
 
 // time writes down the latencies of the last phase but one: what was due in it

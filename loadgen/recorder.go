@@ -24,19 +24,21 @@ type recorder struct {
 	stalled, silenced struck
 
 	// Latencies count from when a thing was due, services from when it was
-	// really sent. Both only for what was due after since.
-	now, before, spare report.Times
-	tcp                report.Latency // from dialling to a connected socket
-	handshake          report.Latency // from dialling to the end of the handshake
-	connect            report.Latency // from connect+subscribe to the connect reply
-	subscribe          report.Latency // from connect+subscribe to the subscribe reply
-	recovery           report.Latency // the same of members that came back and recovered
-	away               report.Latency // from the end of a membership to its return
-	refresh            report.Latency // of tokens on a living connection
-	page               report.Latency // of histories, while clients talk
-	recent             report.Latency // deliveries since a scenario last asked
-	lag                report.Latency // how late the loop's turns were
-	lifeLag            report.Latency // the same before the last phase
+	// really sent. Both only for what was due in these phases: the one that
+	// is on, the one before, and the one after, since whoever turns the phases
+	// may be late for that.
+	now, before, next, spare report.Times
+	tcp                      report.Latency // from dialling to a connected socket
+	handshake                report.Latency // from dialling to the end of the handshake
+	connect                  report.Latency // from connect+subscribe to the connect reply
+	subscribe                report.Latency // from connect+subscribe to the subscribe reply
+	recovery                 report.Latency // the same of members that came back and recovered
+	away                     report.Latency // from the end of a membership to its return
+	refresh                  report.Latency // of tokens on a living connection
+	page                     report.Latency // of histories, while clients talk
+	recent                   report.Latency // deliveries since a scenario last asked
+	lag                      report.Latency // how late the loop's turns were
+	lifeLag                  report.Latency // the same before the last phase
 }
 
 // all are the latencies but for recent, which is one scenario's own, and those
@@ -51,7 +53,7 @@ func newRecorder() *recorder {
 		stalled: struck{Closes: map[uint32]uint64{}}, silenced: struck{Closes: map[uint32]uint64{}},
 		tcp: report.NewLatency(), handshake: report.NewLatency(), connect: report.NewLatency(), subscribe: report.NewLatency(),
 		recovery: report.NewLatency(), away: report.NewLatency(), refresh: report.NewLatency(), page: report.NewLatency(),
-		now: report.NewTimes(0), before: report.NewTimes(math.MaxInt64), spare: report.NewTimes(0),
+		now: report.NewTimes(0), before: report.NewTimes(math.MaxInt64), next: report.NewTimes(math.MaxInt64), spare: report.NewTimes(0),
 		recent: report.NewLatency(), lag: report.NewLatency(), lifeLag: report.NewLatency(),
 	}
 }
@@ -72,6 +74,7 @@ func (r *recorder) merge(o *recorder) {
 	r.silenced.merge(&o.silenced)
 	r.now.Merge(&o.now)
 	r.before.Merge(&o.before)
+	r.next.Merge(&o.next)
 	from := o.all()
 	for i, l := range r.all() {
 		l.Merge(from[i])
@@ -79,27 +82,31 @@ func (r *recorder) merge(o *recorder) {
 }
 
 // forget empties the latencies of messages, at the end of a phase after which
-// nothing that was due in it counts.
-func (r *recorder) forget(since int64) {
+// nothing that was due in it counts. A phase begins that lasts until a time.
+func (r *recorder) forget(since, until int64) {
 	r.now.Reset(since)
+	r.next.Reset(until)
 	r.before.Reset(math.MaxInt64)
 	r.lifeLag.Merge(r.lag)
 	r.lag.Reset()
 }
 
-// turn begins a phase: what was due in the last still counts there. It returns
-// the times of the phase before that.
-func (r *recorder) turn(since int64) (over report.Times) {
+// turn begins the next phase, which lasts until a time: what was due in the last
+// still counts there. It returns the times of the phase before that.
+func (r *recorder) turn(until int64) (over report.Times) {
 	over = r.before
 	r.before = r.now
-	r.now = r.spare
-	r.now.Reset(since)
+	r.now = r.next
+	r.next = r.spare
+	r.next.Reset(until)
 	return over
 }
 
 // due are the times of the phase in which something was due; nil: of none.
 func (r *recorder) due(at int64) *report.Times {
 	switch {
+	case at >= r.next.Since:
+		return &r.next
 	case at >= r.now.Since:
 		return &r.now
 	case at >= r.before.Since:

@@ -53,12 +53,16 @@ func TestHalfOpen(t *testing.T) {
 		"GET",                                                        // hung up on
 	} {
 		for range 2 * most {
+			accepted := e.Stats().Accepted
 			p := connect(t, addr)
 			p.send([]byte(request))
 			if request == "GET" {
 				_ = p.Close()
 			} else if _, err := http.ReadResponse(p.r, nil); err != nil {
 				t.Fatal(err)
+			}
+			for end := time.Now().Add(time.Minute); e.Stats().Accepted == accepted && time.Now().Before(end); {
+				time.Sleep(time.Millisecond) // or they would come all at once
 			}
 			heads(0)
 		}
