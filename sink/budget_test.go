@@ -80,8 +80,8 @@ func TestBudgetStalls(t *testing.T) {
 		if err := b.Reserve(message("1")); !errors.Is(err, ErrStalled) {
 			t.Errorf("above 2 s: %v, want ErrStalled", err)
 		}
-		if got := b.Stats().Oldest; got != 2*time.Second+time.Millisecond {
-			t.Errorf("oldest %v", got)
+		if got := b.Stats(); got.Oldest != 2*time.Second+time.Millisecond || got.Stalled != 1 || got.Refused != 0 {
+			t.Errorf("%+v, want one refused by the stall, and none for want of room", got)
 		}
 		b.Land(f)
 		if err := b.Reserve(message("1")); err != nil {
