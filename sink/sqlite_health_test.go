@@ -263,3 +263,19 @@ func TestLogHeldUp(t *testing.T) {
 		t.Errorf("%d warnings, %v", held(), s.Contact().State())
 	}
 }
+
+// However often somebody looks: a line when the log begins to be held up, and one
+// when it is over.
+func TestLogHeldUpIsSaidOnce(t *testing.T) {
+	core, logs := observer.New(zap.InfoLevel)
+	s := &Store{files: &sqliteFiles{path: "hubbub.db"}, health: newHealth("sqlite", zap.New(core))}
+	for i, look := range []struct {
+		bytes int64
+		lines int
+	}{{10, 0}, {100, 0}, {101, 1}, {500, 1}, {900, 1}, {100, 2}, {10, 2}, {101, 3}, {102, 3}} {
+		s.reportWAL(look.bytes, 100)
+		if logs.Len() != look.lines {
+			t.Errorf("look %d, at %d of 100 bytes: %d lines, want %d", i, look.bytes, logs.Len(), look.lines)
+		}
+	}
+}
