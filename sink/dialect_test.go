@@ -144,7 +144,7 @@ inserts rows each of which does, so none has to ask all shards. The two tables o
 the log's writer are divided by the log's partition, and ` + "`meta`" + ` and ` + "`blocked`" + ` have a few rows each. An
 INSERT of many rows is shown with one. Beside these, goose says its own when
 the tables are migrated, a starting process asks for ` + "`@@max_allowed_packet`" + `, the
-session's variables and the tables' version, and a new connection SETs those variables (docs/kafka.md).
+session's variables and the tables' version, and a new connection SETs those variables (docs/mysql.md).
 
 A test writes this file from the code and checks the keys
 (` + "`go test ./sink -run TestStatements -update`" + `); another one asks vtgate for the plan of

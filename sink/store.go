@@ -265,34 +265,6 @@ func (s *Store) append(ctx context.Context, batch []*schema.Message) error {
 	return fmt.Errorf("append %d messages: %w", len(batch), err)
 }
 
-// After returns the room's messages with after < offset <= upTo, oldest first;
-// upTo 0 stands for no bound. It returns at most limit messages, and stops
-// before the one that would bring their Size above maxBytes, except that one
-// message is returned if there is any.
-func (s *Store) After(ctx context.Context, room string, after, upTo uint64, limit, maxBytes int) ([]*schema.Message, error) {
-	if upTo == 0 {
-		upTo = math.MaxInt64
-	}
-	page, err := readPage(ctx, &s.after, room, maxBytes, room, signed(after), signed(upTo), max(limit, 0))
-	if err = s.read(err); err != nil {
-		return nil, fmt.Errorf("read room %q after %d: %w", room, after, err)
-	}
-	return page, nil
-}
-
-// Before returns the room's messages with an offset below before, newest
-// first; before 0 starts at the newest. limit and maxBytes are those of After.
-func (s *Store) Before(ctx context.Context, room string, before uint64, limit, maxBytes int) ([]*schema.Message, error) {
-	if before == 0 {
-		before = math.MaxInt64
-	}
-	page, err := readPage(ctx, &s.before, room, maxBytes, room, signed(before), max(limit, 0))
-	if err = s.read(err); err != nil {
-		return nil, fmt.Errorf("read room %q before %d: %w", room, before, err)
-	}
-	return page, nil
-}
-
 // Count counts the room's messages with after < offset <= upTo, but no more
 // than max: it costs what it counts.
 func (s *Store) Count(ctx context.Context, room string, after, upTo uint64, max int) (n int, err error) {
@@ -301,34 +273,6 @@ func (s *Store) Count(ctx context.Context, room string, after, upTo uint64, max 
 		return 0, fmt.Errorf("count room %q after %d: %w", room, after, err)
 	}
 	return n, nil
-}
-
-// readPage runs a query of pageColumns.
-func readPage(ctx context.Context, q *query, room string, maxBytes int, args ...any) (page []*schema.Message, err error) {
-	rows, err := q.rows(ctx, args...)
-	if err != nil {
-		return nil, err
-	}
-	defer func() {
-		if e := rows.Close(); err == nil {
-			err = e
-		}
-	}()
-	size := 0
-	for rows.Next() {
-		m := &schema.Message{Room: room}
-		if err := rows.Scan(&m.Offset, &m.Prev, &m.User, &m.Client, &m.Info, &m.Key, &m.Data); err != nil {
-			return nil, err
-		}
-		if len(m.Info) == 0 {
-			m.Info = nil // the column knows no difference
-		}
-		if size += m.Size(); size > maxBytes && len(page) > 0 {
-			break
-		}
-		page = append(page, m)
-	}
-	return page, rows.Err()
 }
 
 // signed returns an offset as SQL knows it.

@@ -1,12 +1,16 @@
 package sink
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
@@ -117,6 +121,68 @@ func TestVitessModesBeneath(t *testing.T) {
 	for _, dsn := range []string{server.DSN, server.Whole} {
 		if _, err := OpenMySQL(t.Context(), MySQLConfig{DSN: dsn}); err == nil || !strings.Contains(err.Error(), "NO_BACKSLASH_ESCAPES") {
 			t.Errorf("open: %v", err)
+		}
+	}
+}
+
+// A message may be as large as what vtgate sends to a tablet at once, whatever
+// max_allowed_packet says: a larger one would be tried for ever.
+func TestVitessLargestMessage(t *testing.T) {
+	server := backends.OwnVitess(t)
+	m := openMySQLAt(t, server.DSN)
+	if size := m.MaxSize(); size != 16<<20-64<<10 {
+		t.Errorf("MaxSize is %d", size)
+	}
+	largest := &schema.Message{Room: "r", Offset: 1, Data: []byte(strings.Repeat(`'`, m.MaxSize()-100))}
+	eventually(t, "the largest message is stored", func() bool { // a busy machine may need longer than an answer is waited for
+		err := m.Append(t.Context(), []*schema.Message{largest})
+		if err != nil && !errors.Is(err, ErrUnavailable) && !errors.Is(err, ErrBusy) {
+			t.Fatal(err)
+		}
+		return err == nil
+	})
+	if page, err := m.After(t.Context(), "r", 0, 0, 10, 1); err != nil || len(page) != 1 || !bytes.Equal(page[0].Data, largest.Data) {
+		t.Errorf("%d messages, %v", len(page), err)
+	}
+	larger := &schema.Message{Room: "r", Offset: 2, Prev: 1, Data: make([]byte, m.MaxSize())}
+	if err := m.Append(t.Context(), []*schema.Message{larger}); !errors.Is(err, ErrData) {
+		t.Errorf("append: %v, want ErrData", err)
+	}
+}
+
+// Pages that are larger than what Vitess answers at once are read in parts, and
+// are the same pages.
+func TestVitessSmallAnswers(t *testing.T) {
+	server := backends.OwnVitess(t, "--queryserver-config-max-result-size=30")
+	m, err := OpenMySQL(t.Context(), MySQLConfig{DSN: server.DSN})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	all := chain("r", 100)
+	for part := range slices.Chunk(all, 20) {
+		mustAppend(t, m.Store, part...)
+	}
+	if rows, err := m.reads.QueryContext(t.Context(), m.dialect.after, "r", 0, 1<<60, 31); err == nil {
+		_ = rows.Close()
+		t.Fatal("Vitess answers with 31 rows")
+	}
+	for _, limit := range []int{1, 30, 31, 70, 99, 100, 101, 1000} {
+		want := all[:min(limit, 100)]
+		page, err := m.After(t.Context(), "r", 0, 0, limit, 1<<20)
+		if diff := cmp.Diff(want, page); err != nil || diff != "" {
+			t.Errorf("limit %d: %v %s", limit, err, diff)
+		}
+		page, err = m.Before(t.Context(), "r", 0, limit, 1<<20)
+		slices.Reverse(page)
+		if diff := cmp.Diff(all[100-len(want):], page); err != nil || diff != "" {
+			t.Errorf("limit %d, backwards: %v %s", limit, err, diff)
+		}
+	}
+	for _, fit := range []int{0, 1, 29, 30, 31, 59, 60, 61, 62} { // chain's messages have 100 bytes
+		page, err := m.After(t.Context(), "r", 0, 0, 1000, fit*100+50)
+		if want := max(fit, 1); err != nil || len(page) != want {
+			t.Errorf("%d fit: %d, %v", want, len(page), err)
 		}
 	}
 }
