@@ -95,11 +95,11 @@ func TestCluster(t *testing.T) {
 // One server after the other goes away. Sessions stay; what cannot be kept is
 // refused, and what was seen is stored.
 func TestOutages(t *testing.T) {
-	redis, kafka, mysql := backends.OwnRedis(t, "--appendonly", "yes", "--appendfsync", "always"), backends.OwnKafka(t), backends.OwnMySQL(t)
+	redis, kafka, db := backends.OwnRedis(t, "--appendonly", "yes", "--appendfsync", "always"), backends.OwnKafka(t), backends.OwnDatabase(t)
 	h := start(t, func(o *options) {
 		o.failing = true
 		o.shared = newLedger() // checked here
-		o.Redis, o.RedisPrefix, o.MySQL, o.MySQLConns = "redis://"+redis.Addr, "test", mysql.DSN, 4
+		o.Redis, o.RedisPrefix, o.MySQL, o.MySQLConns = "redis://"+redis.Addr, "test", db.DSN, 4
 		o.Kafka, o.KafkaTopic, o.KafkaCreate, o.KafkaPartitions, o.KafkaReplication = []string{kafka.Addr}, "test", true, 3, 1
 	})
 	room := roomOf(t)
@@ -146,25 +146,27 @@ func TestOutages(t *testing.T) {
 	kafka.Continue()
 	works("with Kafka again")
 
-	mysql.Kill9()
-	for range 20 {
-		// A machine that is too busy for Kafka may refuse one for that.
-		eventually(t, "without MySQL a publish works", func() bool { return publish().Error == nil })
+	for _, part := range db.Parts {
+		part.Kill9()
+		for range 20 {
+			// A machine that is too busy for Kafka may refuse one for that.
+			eventually(t, "without "+part.Name+" a publish works", func() bool { return publish().Error == nil })
+		}
+		if ok, body := ready(); !ok {
+			t.Errorf("without %s: %s", part.Name, body)
+		}
+		part.Start()
+		works("with " + part.Name + " again")
 	}
-	if ok, body := ready(); !ok {
-		t.Errorf("without MySQL: %s", body)
-	}
-	mysql.Start()
-	works("with MySQL again")
-	eventually(t, "MySQL has everything", func() bool {
-		store, err := sink.OpenMySQL(context.Background(), sink.MySQLConfig{DSN: mysql.DSN})
+	eventually(t, "the database has everything", func() bool {
+		store, err := sink.OpenMySQL(context.Background(), sink.MySQLConfig{DSN: db.DSN})
 		if err != nil {
 			return false
 		}
 		defer store.Close()
 		return h.ledger.stored(store.Store)
 	})
-	store, err := sink.OpenMySQL(context.Background(), sink.MySQLConfig{DSN: mysql.DSN})
+	store, err := sink.OpenMySQL(context.Background(), sink.MySQLConfig{DSN: db.DSN})
 	if err != nil {
 		t.Fatal(err)
 	}

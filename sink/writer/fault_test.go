@@ -109,13 +109,13 @@ func testZombie(t *testing.T, broker string) {
 // grows: how far it is behind is known all the time, although the writer has
 // left the group.
 func testStoppedDatabase(t *testing.T, broker string) {
-	server := backends.OwnMySQL(t)
+	server := backends.OwnDatabase(t)
 	r := newRig(t, broker, server.DSN)
 	w := r.open()
 	r.sendSome(40, 8)
 	r.check()
 	r.until("nothing is behind", func() bool { s := w.Stats(); return s.Lag == 0 && s.Delay == 0 })
-	server.Pause()
+	server.Parts[0].Pause()
 	began := time.Now()
 	r.sendSome(300, 8)
 	r.wait()
@@ -133,7 +133,7 @@ func testStoppedDatabase(t *testing.T, broker string) {
 	if err := w.Ready(t.Context()); err == nil || !strings.Contains(err.Error(), "mysql does not answer") {
 		t.Errorf("ready: %v", err)
 	}
-	server.Continue()
+	server.Parts[0].Continue()
 	r.check()
 	r.until("nothing is behind", func() bool { s := w.Stats(); return s.Lag == 0 && s.Delay == 0 })
 	r.until("it is ready", func() bool { return w.Ready(t.Context()) == nil })
@@ -147,19 +147,20 @@ func testStoppedDatabase(t *testing.T, broker string) {
 // The database is killed and comes back, more than once, for a moment and for
 // longer than a writer's patience.
 func testDatabaseRestart(t *testing.T, broker string) {
-	server := backends.OwnMySQL(t)
+	server := backends.OwnDatabase(t)
 	r := newRig(t, broker, server.DSN)
 	w := r.open()
 	stop := r.load()
-	for _, away := range []time.Duration{0, 2 * time.Second, patience + 3*time.Second} {
+	for i, away := range []time.Duration{0, 2 * time.Second, patience + 3*time.Second} {
 		before := w.Stats().Stored
 		r.until("it stores", func() bool { return w.Stats().Stored > before+200 })
-		server.Kill9()
+		part := server.Parts[i%len(server.Parts)]
+		part.Kill9()
 		if away > time.Second {
 			r.until("it says so", func() bool { return w.Ready(t.Context()) != nil })
 		}
 		time.Sleep(away)
-		server.Start()
+		part.Start()
 	}
 	before := w.Stats().Stored
 	r.until("it stores", func() bool { return w.Stats().Stored > before+200 })
