@@ -19,7 +19,7 @@ import (
 // before has the memory for them already.
 type densityCmd struct {
 	target
-	Steps        []int         `help:"Numbers of connections to measure at, rising (default ${default})." default:"4000,8000,12000,18000" json:"steps"`
+	Steps        []int         `help:"Numbers of connections to measure at, rising (default ${default})." default:"4000,8000,12000,18000" placeholder:"N" json:"steps"`
 	Members      int           `help:"Members of a room (default ${default})." default:"100" json:"members"`
 	RoomMessages int           `help:"Messages published to each room at the end, to measure what a room with its newest messages takes; 0: none (default ${default})." default:"100" json:"room_messages"`
 	Payload      int           `help:"Bytes of such a message's data, 96 at least (default ${default})." default:"200" json:"payload"`

@@ -18,7 +18,7 @@ import (
 // kafkaFlags are the settings of the log, the same for every command that
 // uses it.
 type kafkaFlags struct {
-	Kafka             []string `placeholder:"HOST:PORT,..." help:"Kafka brokers; one that answers is enough. With them a message is durable when Kafka has it. Empty: no log."`
+	Kafka             []string `placeholder:"HOST:PORT" help:"Kafka brokers; one that answers is enough. With them a message is durable when Kafka has it. Empty: no log."`
 	KafkaTopic        string   `default:"hubbub.messages" placeholder:"NAME" help:"Topic of the messages. What cannot be stored goes to NAME.dead. Default: ${default}."`
 	KafkaCreate       bool     `default:"true" negatable:"" help:"Create the topics where they are missing. Default: ${default}."`
 	KafkaPartitions   int32    `default:"12" placeholder:"N" help:"Partitions of a topic that is created; how many writers can share the work. Default: ${default}."`

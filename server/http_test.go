@@ -339,6 +339,16 @@ func TestFull(t *testing.T) {
 	eventually(t, "that there is room is logged", func() bool { return h.logs.FilterMessageSnippet("room for connections again").Len() == 1 })
 }
 
+// What a flag takes is written once in the help, also where it takes several.
+func TestHelp(t *testing.T) {
+	for _, command := range []string{"serve", "sink", "migrate", "token"} {
+		var stdout, stderr bytes.Buffer
+		if code := run([]string{command, "--help"}, &stdout, &stderr); code != 0 || strings.Contains(stdout.String(), "...,") {
+			t.Errorf("%s: code %d\n%s%s", command, code, stdout.String(), stderr.String())
+		}
+	}
+}
+
 // /echo is there when asked for, and only then.
 func TestEcho(t *testing.T) {
 	for _, on := range []bool{true, false} {

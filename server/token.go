@@ -16,11 +16,11 @@ type tokenCmd struct {
 	User          string        `required:"" placeholder:"NAME" help:"Whose token it is (sub)."`
 	TTL           time.Duration `name:"ttl" default:"1h" placeholder:"TIME" help:"How long it is valid; 0 stands for always."`
 	Info          string        `placeholder:"JSON" help:"What others see of the user: any JSON value (info)."`
-	Channels      []string      `placeholder:"NAME,..." help:"Channels that the server subscribes the user to (channels)."`
+	Channels      []string      `placeholder:"NAME" help:"Channels that the server subscribes the user to (channels)."`
 	Caps          string        `placeholder:"JSON" help:"What the user may do where (caps), such as '[{\"channels\":[\"news:*\"],\"match\":\"wildcard\",\"allow\":[\"sub\",\"hst\"]}]'."`
 	Moderator     bool          `help:"The user is a moderator (mod)."`
 	Channel       string        `placeholder:"NAME" help:"Make a subscription token, for this channel."`
-	Allow         []string      `placeholder:"ACTION,..." help:"What a subscription token allows beside subscribing: pub, hst, prs."`
+	Allow         []string      `placeholder:"ACTION" help:"What a subscription token allows beside subscribing: pub, hst, prs."`
 	TokenKey      auth.KeySpec  `placeholder:"KEY" help:"What it is signed with: hs256:SECRET, hs256-file:PATH, or file:PATH with a private key in PEM (RSA, P-256 or Ed25519)."`
 	TokenKid      string        `placeholder:"KID" help:"Name of the key in a JWK set (kid)."`
 	TokenIssuer   string        `placeholder:"NAME" help:"Who signs it (iss)."`

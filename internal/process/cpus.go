@@ -26,14 +26,14 @@ var atStart = runtime.GOMAXPROCS(0)
 // The runtime knows the quota, but takes none for less than two CPUs, and does
 // not see one that a parent group sets.
 var CPUs = sync.OnceValue(func() int {
-	if os.Getenv("GOMAXPROCS") != "" {
-		return atStart
-	}
-	return within(atStart, os.DirFS("/"))
+	return within(atStart, os.Getenv("GOMAXPROCS"), os.DirFS("/"))
 })
 
-// within is cpus, or the quota if that is less.
-func within(cpus int, root fs.FS) int {
+// within is cpus, or the quota if that is less and the environment did not ask for them.
+func within(cpus int, asked string, root fs.FS) int {
+	if asked != "" {
+		return cpus
+	}
 	if quota := cpuQuota(root); quota < float64(cpus) {
 		return max(1, int(math.Ceil(quota)))
 	}

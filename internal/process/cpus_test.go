@@ -42,8 +42,11 @@ func TestQuota(t *testing.T) {
 			root["proc/self/mountinfo"] = &fstest.MapFile{Data: []byte(test.mounts)}
 			root["proc/self/cgroup"] = &fstest.MapFile{Data: []byte(test.groups)}
 		}
-		if got := within(8, root); got != test.want {
+		if got := within(8, "", root); got != test.want {
 			t.Errorf("%s: %d CPUs, want %d", test.name, got, test.want)
+		}
+		if got := within(8, "8", root); got != 8 {
+			t.Errorf("%s: %d CPUs, want those of GOMAXPROCS", test.name, got)
 		}
 	}
 	if n := CPUs(); n < 1 {

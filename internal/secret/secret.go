@@ -41,8 +41,17 @@ func Read(path string) (string, error) {
 // Resolve returns a setting's value: what stands in the file where it is
 // file:PATH, else itself.
 func Resolve(value string) (string, error) {
-	if path, ok := strings.CutPrefix(value, "file:"); ok {
+	if path, ok := Path(value); ok {
 		return Read(path)
 	}
 	return value, nil
+}
+
+// Path returns the path of a setting that is file:PATH, with file in any case.
+func Path(value string) (path string, ok bool) {
+	const form = "file:"
+	if len(value) < len(form) || !strings.EqualFold(value[:len(form)], form) {
+		return "", false
+	}
+	return value[len(form):], true
 }

@@ -27,6 +27,17 @@ func TestResolve(t *testing.T) {
 			t.Errorf("%s: %q, %v", test.name, got, err)
 		}
 	}
+	path := filepath.Join(dir, "plain")
+	for _, form := range []string{"file:", "FILE:", "File:"} {
+		if got, err := Resolve(form + path); got != "sesame" || err != nil {
+			t.Errorf("%s%s is %q, %v", form, path, got, err)
+		}
+	}
+	for _, literal := range []string{"fil", "file", "files:" + path, "a file:" + path, ""} {
+		if got, err := Resolve(literal); got != literal || err != nil {
+			t.Errorf("the literal %q is %q, %v", literal, got, err)
+		}
+	}
 	if got, err := Resolve("sesame"); got != "sesame" || err != nil {
 		t.Errorf("a literal is %q, %v", got, err)
 	}

@@ -148,13 +148,8 @@ func (x command) have(ctx context.Context, t *attacker) (Ending, string) {
 	defer g.Close() //nolint:errcheck // nothing is left to be done
 	defer context.AfterFunc(ctx, func() { _ = g.Close() })()
 	r, err := g.ask(x.make(g.room))
-	switch {
-	case err != nil:
-		return ended(ctx, err), name
-	case r.Error == nil:
-		return "accepted", name
-	case r.Error.Code != badRequest:
-		return Ending(fmt.Sprintf("error %d", r.Error.Code)), name
+	if how := refused(ctx, r, err); how != asExpected {
+		return how, name
 	}
 	r, err = g.ask(publication(g.room, `{"text":"and now something else"}`))
 	if err != nil {
@@ -164,6 +159,19 @@ func (x command) have(ctx context.Context, t *attacker) (Ending, string) {
 		return Ending(fmt.Sprintf("afterwards error %d", r.Error.Code)), name
 	}
 	return asExpected, name
+}
+
+// refused says what came of a command that cannot be meant: it is answered so.
+func refused(ctx context.Context, r *protocol.Reply, err error) Ending {
+	switch {
+	case err != nil:
+		return ended(ctx, err)
+	case r.Error == nil:
+		return "accepted"
+	case r.Error.Code != badRequest:
+		return Ending(fmt.Sprintf("error %d", r.Error.Code))
+	}
+	return asExpected
 }
 
 // ended is ending of one that may not have been let in.
@@ -245,15 +253,7 @@ func (e escaped) have(ctx context.Context, t *attacker) (Ending, string) {
 		return ended(ctx, err), name
 	}
 	r, err := g.reply(9)
-	switch {
-	case err != nil:
-		return ended(ctx, err), name
-	case r.Error == nil:
-		return "accepted", name
-	case r.Error.Code != badRequest:
-		return Ending(fmt.Sprintf("error %d", r.Error.Code)), name
-	}
-	return asExpected, name
+	return refused(ctx, r, err), name
 }
 
 // halfClosed ends its direction behind its last command, whose answer is still to come.

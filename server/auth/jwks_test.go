@@ -217,6 +217,8 @@ func TestJWKSDownAtStart(t *testing.T) {
 func TestJWKSFile(t *testing.T) {
 	p := pairs()
 	path := file(t, "set.json", jwkSet(rsaJWK("one", &p.rsa.PublicKey), rsaJWK("one", &p.rsa2.PublicKey), octJWK("oct", secret)))
+	keysOf(t, KeysConfig{JWKS: "FILE:" + path})
+	keysOf(t, KeysConfig{JWKS: "HTTPS://example.invalid/jwks"}) // asked later
 	keys := keysOf(t, KeysConfig{JWKS: "file:" + path, Refresh: time.Millisecond})
 	v := NewVerifier(VerifierConfig{Keys: keys})
 	if _, err := v.Connect(rs(t, p.rsa, "one"), noon); err != nil {
@@ -231,7 +233,7 @@ func TestJWKSFile(t *testing.T) {
 	eventually(t, v, rs(t, p.rsa2, "two"), nil, errRefused)
 
 	for _, bad := range []string{
-		path + ".none", "http://example.com/jwks", "https://", "http://user:pa55word@example.com/jwks", "ftp://x",
+		path + ".none", "http://example.com/jwks", "https://", "http://user:pa55word@example.com/jwks", "HTTP://user:pa55word@example.com/jwks", "ftp://x",
 		file(t, "x", []byte("{}")), "https://a b/", "http://10.0.0.1/",
 	} {
 		if _, err := NewKeys(KeysConfig{JWKS: bad}); !errors.Is(err, ErrKey) || strings.Contains(err.Error(), "pa55word") {

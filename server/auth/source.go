@@ -10,6 +10,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	fromfile "github.com/hubbub-chat/hubbub/internal/secret"
 )
 
 const (
@@ -29,8 +31,12 @@ type source struct {
 // front. http is for loopback alone: whoever can change the answer can sign
 // tokens.
 func newSource(where string) (*source, error) {
-	if !strings.HasPrefix(where, "http://") && !strings.HasPrefix(where, "https://") {
-		path := strings.TrimPrefix(where, "file:")
+	scheme, _, _ := strings.Cut(where, "://")
+	if !strings.EqualFold(scheme, "http") && !strings.EqualFold(scheme, "https") {
+		path, ok := fromfile.Path(where)
+		if !ok {
+			path = where
+		}
 		return &source{name: path, secrets: true, read: func(context.Context) ([]byte, error) {
 			return readFile(path, maxSetSize)
 		}}, nil
