@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -25,6 +26,10 @@ func TestDensityRooms(t *testing.T) {
 	}
 	if code, r, stdout, _ := loadgen(t, t.Context(), append(args, "--room-messages", "0")...); code != exitOK || r.Density.Rooms != nil {
 		t.Errorf("without rooms: exit code %d\n%s", code, stdout)
+	}
+	code, r, stdout, _ = loadgen(t, t.Context(), append(args, "--url", "ws://127.0.0.1:1/")...)
+	if code != exitFaults || !slices.Contains(r.Faults, "density: nothing was measured") {
+		t.Errorf("nobody there: exit code %d\n%s", code, stdout)
 	}
 	if code, _, _, stderr := loadgen(t, t.Context(), append(args, "--metrics-url", "http://127.0.0.1:1/metrics")...); code != exitUsage {
 		t.Errorf("no metrics: exit code %d, %s", code, stderr)

@@ -1,11 +1,14 @@
 package main
 
 import (
+	"encoding/json"
+	"math"
 	"os"
 	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/hubbub-chat/hubbub/loadgen/capacity"
 	"github.com/hubbub-chat/hubbub/loadgen/report"
 	"github.com/hubbub-chat/hubbub/loadgen/scenario"
 )
@@ -53,6 +56,7 @@ func TestJudge(t *testing.T) {
 		{"late acks", func(r *report.Report) { r.Messages.Ack.P99 = 100_000 }, "ack p99 100.0ms is above 80ms", "between delivery and acknowledgement"},
 		{"no delivery", func(r *report.Report) { r.Messages.Delivery = report.Quantiles{} }, "delivery p99: nothing was measured", "not known"},
 		{"no acknowledgement", func(r *report.Report) { r.Messages.Ack = report.Quantiles{} }, "ack p99: nothing was measured", "not known"},
+		{"nothing at all", func(r *report.Report) { r.Messages = nil }, "nothing was measured", ""},
 		{"a server that is gone", func(r *report.Report) { r.Server = &report.Server{} }, "its process is gone", ""},
 		{"memory", func(r *report.Report) { r.Server.RSS = 200 << 20 }, "resident memory", "the server's memory"},
 		{"CPU", func(r *report.Report) { r.Server.CPUPercent = 1e5 }, "cores above 1.5", "CPU (the server"},
@@ -141,6 +145,21 @@ func TestPlanCommand(t *testing.T) {
 		if code := execute(environment{ctx: t.Context(), stdout: &out, stderr: os.Stderr}, append(args, c.more...)); code != exitOK || !strings.Contains(out.String(), c.want) {
 			t.Errorf("%v: exit code %d\n%s", c.more, code, out.String())
 		}
+	}
+	// The same figures make the plan: all rooms of a node, and the node itself.
+	plan := t.TempDir() + "/plan.json"
+	out.Reset()
+	if code := execute(environment{ctx: t.Context(), stdout: &out, stderr: os.Stderr}, append(args, "--json", plan)); code != exitOK {
+		t.Fatalf("exit code %d\n%s", code, out.String())
+	}
+	var made struct {
+		Plan capacity.Plan
+	}
+	if b, err := os.ReadFile(plan); err != nil || json.Unmarshal(b, &made) != nil {
+		t.Fatalf("%v: %s", err, b)
+	}
+	if n := made.Plan.PerNode; math.Abs(n.Memory-(8<<20+n.Users*400+n.Rooms*50_000)) > 1 || n.Rooms < 1000 {
+		t.Errorf("a node: %+v", n)
 	}
 	without := t.TempDir() + "/old.json"
 	r.Density.Rooms = nil

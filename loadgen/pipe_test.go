@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"syscall"
 	"testing"
@@ -13,8 +14,18 @@ import (
 )
 
 // Whoever reads the output has gone, as in `loadgen … 2>&1 | tee log` after
-// Ctrl-C: the run is still ended in order and its report written.
+// Ctrl-C, or when the terminal is closed: the run is still ended in order and its
+// report written.
 func TestRunWithoutAReader(t *testing.T) {
+	hups := make(chan os.Signal, 1) // what is ignored here would be so in the child
+	signal.Notify(hups, syscall.SIGHUP)
+	defer signal.Stop(hups)
+	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGHUP} {
+		t.Run(sig.String(), func(t *testing.T) { endedWithoutAReader(t, sig) })
+	}
+}
+
+func endedWithoutAReader(t *testing.T, sig syscall.Signal) {
 	s, err := null.Start("127.0.0.1:0", 0)
 	if err != nil {
 		t.Fatal(err)
@@ -36,7 +47,7 @@ func TestRunWithoutAReader(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = r.Close()
-	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+	if err := cmd.Process.Signal(sig); err != nil {
 		t.Fatal(err)
 	}
 	timer := time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() })

@@ -223,6 +223,45 @@ func TestFewOpenFiles(t *testing.T) {
 	}
 }
 
+// A limit of open files that leaves few connections is told by a line of the log.
+func TestSomeOpenFiles(t *testing.T) {
+	cmd := childCommand(context.WithoutCancel(t.Context()), "serve", "--addr=127.0.0.1:0", "--data="+t.TempDir(), "--drain=0s")
+	cmd.Path, cmd.Args = "/bin/sh", append([]string{"sh", "-c", `ulimit -n 300; exec "$0" "$@"`}, cmd.Args...)
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Process.Kill() })
+	text := ""
+	for lines := bufio.NewScanner(stderr); !strings.Contains(text, "RLIMIT_NOFILE 300 leaves room for 44 connections"); {
+		if !lines.Scan() {
+			t.Fatalf("it said %s", text)
+		}
+		text += lines.Text() + "\n"
+	}
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil { // it serves: its signals are caught
+		t.Fatal(err)
+	}
+	if code := ended(t, cmd); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+}
+
+// The variable of a service that is called hubbub may be meant for the port.
+func TestServicePort(t *testing.T) {
+	for value, warned := range map[string]bool{"8000": true, "tcp://10.0.0.1:8000": false} {
+		t.Setenv("HUBBUB_PORT", value)
+		var stdout, stderr bytes.Buffer
+		code := run([]string{"token", "--user=a", "--token-key=hs256:" + testSecret}, &stdout, &stderr)
+		if got := strings.Contains(stderr.String(), "HUBBUB_PORT is not a setting"); code != 0 || got != warned {
+			t.Errorf("%s: code %d, %q", value, code, stderr.String())
+		}
+	}
+}
+
 // The API takes the key that stands in a file, and not the file's name.
 func TestAPIKeyInAFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "key")

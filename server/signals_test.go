@@ -88,8 +88,15 @@ func TestStopWithoutAReader(t *testing.T) {
 	l.checkDir(t, dir)
 }
 
-// The same of the writer.
+// The same of the writer, which ends with its terminal, too.
 func TestSinkStopsWithoutAReader(t *testing.T) {
+	catchHangUps(t)
+	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGHUP} {
+		t.Run(sig.String(), func(t *testing.T) { sinkStops(t, sig) })
+	}
+}
+
+func sinkStops(t *testing.T, sig syscall.Signal) {
 	mysql, broker := backends.MySQL(t).DSN, backends.Kafka(t).Addr
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -105,12 +112,21 @@ func TestSinkStopsWithoutAReader(t *testing.T) {
 	_ = w.Close()
 	addressIn(t, bufio.NewReader(r))
 	_ = r.Close()
-	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+	if err := cmd.Process.Signal(sig); err != nil {
 		t.Fatal(err)
 	}
 	if code := ended(t, cmd); code != 0 {
 		t.Errorf("exit code %d (%v)", code, cmd.ProcessState)
 	}
+}
+
+// catchHangUps has SIGHUP end the children of a test. A signal that is ignored
+// here, where nohup runs the tests, would be in a child, too; one that is caught
+// is not.
+func catchHangUps(t *testing.T) {
+	hups := make(chan os.Signal, 1)
+	signal.Notify(hups, syscall.SIGHUP)
+	t.Cleanup(func() { signal.Stop(hups) })
 }
 
 // screen is what a terminal shows.
@@ -156,11 +172,7 @@ func onTerminal(t *testing.T, dir string, before ...string) (cmd *exec.Cmd, show
 	if err != nil {
 		t.Fatal(err)
 	}
-	// A signal that is ignored here, where nohup runs the tests, would be in the
-	// child, too; one that is caught is not.
-	hups := make(chan os.Signal, 1)
-	signal.Notify(hups, syscall.SIGHUP)
-	t.Cleanup(func() { signal.Stop(hups) })
+	catchHangUps(t)
 	cmd = childCommand(context.WithoutCancel(t.Context()), "serve", "--addr=127.0.0.1:0", "--data="+dir, "--drain=100ms")
 	if len(before) > 0 {
 		if cmd.Path, err = exec.LookPath(before[0]); err != nil {
