@@ -84,11 +84,15 @@ func TestFindMax(t *testing.T) {
 	t.Parallel()
 	url, _ := startChat(t, wrong{}, false)
 	slo := scenarioFile(t, "p99: 1h\nloss: 0\n")
-	code, r, stdout, stderr := loadgen(t, t.Context(), "find-max", "--slo", slo, "--url", url, "--server-pid", strconv.Itoa(os.Getpid()),
+	page := t.TempDir() + "/r.html"
+	code, r, stdout, stderr := loadgen(t, t.Context(), "find-max", "--slo", slo, "--html", page, "--url", url, "--server-pid", strconv.Itoa(os.Getpid()),
 		"--from", "100", "--to", "300", "--rest", "10ms", "--set", "connections=20", "--set", "rooms=4",
 		"--set", "phases.0.for=100ms", "--set", "phases.1.for=300ms")
 	if code != exitOK || r.FindMax.Best != 300 || len(r.FindMax.Attempts) != 3 || r.FindMax.Attempts[2].Delivered < r.FindMax.Attempts[0].Delivered {
 		t.Fatalf("exit code %d\n%s%s", code, stdout, stderr)
+	}
+	if b, err := os.ReadFile(page); err != nil || !strings.Contains(string(b), "latency by attempt") {
+		t.Errorf("%v: %s", err, b)
 	}
 	code, r, stdout, _ = loadgen(t, t.Context(), "find-max", "--slo", scenarioFile(t, "memory: 1B\n"), "--url", url, "--server-pid", strconv.Itoa(os.Getpid()),
 		"--from", "2", "--rest", "10ms", "--knob", "connections", "--set", "phases.0.for=10ms", "--set", "phases.1.for=100ms")

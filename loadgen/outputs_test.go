@@ -97,7 +97,7 @@ func TestFindMaxOutputs(t *testing.T) {
 		t.Fatal(err)
 	}
 	for file, want := range map[string][]string{
-		"r.html": {"rate 500 met the SLO, 750 did not", "what gave out: this tool", "latency by attempt", "<circle", "delivery p99 80.0ms is above 50ms"},
+		"r.html": {`<div class="verdict">rate 500 met the SLO, 750 did not`, "what gave out: this tool", "latency by attempt", "<circle", "delivery p99 80.0ms is above 50ms"},
 		"r.csv":  {"rate,met,why", "500,true,", "1000,false,delivery p99 80.0ms is above 50ms,CPU <of both>,9000,9000,80000"},
 	} {
 		b, err := os.ReadFile(filepath.Join(dir, file))

@@ -275,6 +275,44 @@ func TestViolations(t *testing.T) {
 	}
 }
 
+// What ends a connection does not take the answers of the commands before it away:
+// a message that was stored does not look lost.
+func TestAnsweredBeforeTheEnd(t *testing.T) {
+	h := start(t)
+	bothCodecs(t, func(t *testing.T, codec schema.Codec) {
+		for _, c := range []struct {
+			name string
+			bad  map[schema.Codec]string
+			code uint16
+		}{
+			{"malformed", map[schema.Codec]string{schema.JSON: "\n{oops", schema.Protobuf: "\x7f\x08"}, 3501},
+			{"without id", map[schema.Codec]string{schema.JSON: "\n" + `{"ping":{}}`, schema.Protobuf: "\x02\x5a\x00"}, 3501},
+			{"too many", map[schema.Codec]string{schema.JSON: strings.Repeat("\n{}", 1000), schema.Protobuf: strings.Repeat("\x00", 1000)}, 3501},
+		} {
+			t.Run(c.name, func(t *testing.T) {
+				p := h.client(codec)
+				p.t = t
+				room := roomOf(t)
+				good := []*protocol.Command{
+					{Publish: &protocol.PublishRequest{Channel: room, Data: []byte("1")}},
+					{Publish: &protocol.PublishRequest{Channel: room, Data: []byte("2")}},
+				}
+				frame := append(p.encode(good...), c.bad[codec]...)
+				frame = append(frame, c.bad[codec]...)
+				if err := p.write(codec.Binary(), frame); err != nil {
+					t.Fatal(err)
+				}
+				for _, cmd := range good {
+					if r, err := p.tryReply(cmd.Id); err != nil || r.Error != nil {
+						t.Fatalf("%v, %v", r, err)
+					}
+				}
+				p.expectClose(c.code)
+			})
+		}
+	})
+}
+
 // A message of exactly the size allowed is taken.
 func TestLargestMessage(t *testing.T) {
 	h := start(t)

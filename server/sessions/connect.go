@@ -20,7 +20,7 @@ const maxGuestName = 64
 
 func (s *session) connect(id uint32, req *protocol.ConnectRequest) {
 	if s.connected() {
-		s.close(schema.CloseBadRequest)
+		s.depart(schema.CloseBadRequest)
 		return
 	}
 	who, subscribe, err := s.identify(req)
@@ -199,7 +199,7 @@ func (c *connecting) joined(channel string, r *protocol.SubscribeResult) {
 	ln := s.lane()
 	delete(ln.connecting, s)
 	s.welcome(c.id, c.subs)
-	ln.waits.half.change(s, 0)
+	ln.waits.departing.change(s, 0)
 	for sub := s.subs; sub != nil; sub = sub.next {
 		if _, live := sub.Resume(); !live {
 			s.close(schema.CloseInsufficientState) // it recovers when it comes back
@@ -219,7 +219,7 @@ func (c *connecting) joined(channel string, r *protocol.SubscribeResult) {
 			for _, frame := range behind {
 				s.Message(conn, s.codec().Binary(), frame)
 			}
-			ln.waits.half.change(s, 0)
+			ln.waits.departing.change(s, 0)
 		})
 	}
 }

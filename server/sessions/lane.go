@@ -57,7 +57,7 @@ func (ln *lane) turn() bool {
 	ln.waits.expire(ln.loop.Now(), func(w wait) {
 		ln.fail(w.session, w.id, schema.ErrInternal.Because("no answer in time; it may still take effect"))
 	})
-	ln.finishHalfClosed()
+	ln.finishDeparting()
 	switch now := ln.loop.Now(); {
 	case now.Before(ln.drainAt):
 	case ln.draining:

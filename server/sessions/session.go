@@ -92,11 +92,11 @@ func (s *session) Message(_ *netpoll.Conn, binary bool, payload []byte) {
 		return
 	}
 	if binary != s.codec().Binary() {
-		s.close(schema.CloseBadRequest)
+		s.depart(schema.CloseBadRequest)
 		return
 	}
 	ln.decoder.Reset(s.codec(), payload)
-	for n := 0; s.conn.Open(); n++ {
+	for n := 0; s.conn.Open() && s.flags&flagLeaving == 0; n++ {
 		if c := ln.connecting[s]; c != nil {
 			c.later(ln.decoder.Rest()) // what stands behind a connect waits for it
 			return
@@ -106,7 +106,7 @@ func (s *session) Message(_ *netpoll.Conn, binary bool, payload []byte) {
 			return
 		}
 		if err != nil && !errors.Is(err, schema.ErrNotUnicode) {
-			s.close(schema.CloseBadRequest)
+			s.depart(schema.CloseBadRequest)
 			return
 		}
 		if n > 0 && !s.mayBe(n) {
@@ -127,7 +127,7 @@ func (s *session) refuseCommand(id uint32, err error) {
 		s.lane().fail(s, id, err)
 	}
 	if id == 0 || !s.connected() {
-		s.close(schema.CloseBadRequest)
+		s.depart(schema.CloseBadRequest)
 	}
 }
 
@@ -135,11 +135,11 @@ func (s *session) refuseCommand(id uint32, err error) {
 // The frame's charge has paid for the first.
 func (s *session) mayBe(n int) bool {
 	if n >= s.lane().all.cfg.Batch {
-		s.close(schema.Close{Code: schema.CloseBadRequest.Code, Reason: "too many commands in one frame"})
+		s.depart(schema.Close{Code: schema.CloseBadRequest.Code, Reason: "too many commands in one frame"})
 		return false
 	}
 	if !s.spend(1) {
-		s.close(schema.CloseTooManyRequests)
+		s.depart(schema.CloseTooManyRequests)
 		return false
 	}
 	return true
@@ -152,7 +152,7 @@ func (s *session) handle(cmd *protocol.Command) {
 	case cmd.Send != nil:
 		s.mustBeConnected() // a send is not answered, and nobody here listens to it
 	case cmd.Id == 0:
-		s.close(schema.CloseBadRequest)
+		s.depart(schema.CloseBadRequest)
 	case cmd.Connect != nil:
 		s.connect(cmd.Id, cmd.Connect)
 	case cmd.Refresh != nil && s.connected():
@@ -177,7 +177,7 @@ func (s *session) handle(cmd *protocol.Command) {
 	case cmd.Rpc != nil:
 		s.rpc(cmd.Id, cmd.Rpc)
 	default:
-		s.close(schema.CloseBadRequest)
+		s.depart(schema.CloseBadRequest)
 	}
 }
 
@@ -190,7 +190,7 @@ func isPong(c *protocol.Command) bool {
 
 func (s *session) mustBeConnected() bool {
 	if !s.connected() {
-		s.close(schema.CloseBadRequest)
+		s.depart(schema.CloseBadRequest)
 	}
 	return s.connected()
 }
@@ -248,7 +248,7 @@ func (s *session) Closed(_ *netpoll.Conn, code uint16) {
 		s.leave(s.subs)
 	}
 	delete(s.lane().connecting, s)
-	s.lane().waits.half.forget(s)
+	s.lane().waits.departing.forget(s)
 	s.lane().all.cfg.Addresses.Leave(s.place)
 	if s.who != nil {
 		s.lane().all.cfg.Users.Leave(s.who.user)

@@ -17,14 +17,14 @@ type ticket uint64
 // which is the order they came in: all have the same time. So finding the
 // expired ones costs nothing, and there is no timer.
 type waits struct {
-	list  []wait
-	first ticket // of list[0]
-	half  halfClosed
+	list      []wait
+	first     ticket // of list[0]
+	departing departing
 }
 
 func (w *waits) add(x wait) ticket {
 	w.list = append(w.list, x)
-	w.half.change(x.session, 1)
+	w.departing.change(x.session, 1)
 	return w.first + ticket(len(w.list)-1)
 }
 
@@ -41,7 +41,7 @@ func (w *waits) take(t ticket) (wait, bool) {
 		return wait{}, false
 	}
 	x.answered = true
-	w.half.change(x.session, -1)
+	w.departing.change(x.session, -1)
 	return *x, true
 }
 
@@ -55,7 +55,7 @@ func (w *waits) expire(now time.Time, late func(wait)) {
 				break
 			}
 			late(*x)
-			w.half.change(x.session, -1)
+			w.departing.change(x.session, -1)
 		}
 		x.session = nil
 		n++
