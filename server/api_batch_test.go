@@ -11,8 +11,8 @@ import (
 	"github.com/hubbub-chat/hubbub/server/api"
 )
 
-// A method that is served by itself is served in a batch too, with the same
-// kind of answer, and documented there: both come from one table.
+// A method that is served by itself is served in a batch too, and in the former
+// form, with the same kind of answer, and documented there: all come from one table.
 func TestBatchHasEveryMethod(t *testing.T) {
 	d := readDocument(t, "../docs/openapi.yaml")
 	b := startAPI(t)
@@ -53,6 +53,15 @@ func TestBatchHasEveryMethod(t *testing.T) {
 				}
 			} else if _, ok := got[name]; !ok || len(got) != 1 {
 				t.Errorf("in a batch it is answered %v, alone %v", got, alone)
+			}
+			var former map[string]any
+			var said publishes
+			if json.Unmarshal(body, &said) == nil {
+				b.note(said)
+			}
+			_, text = b.post("", fmt.Sprintf(`{"method":%q,"params":%s}`, name, body))
+			if err := json.Unmarshal([]byte(text), &former); err != nil || fmt.Sprint(former["error"]) != fmt.Sprint(alone["error"]) {
+				t.Errorf("posted to /api it is answered %s, alone %v", text, alone)
 			}
 		})
 	}
