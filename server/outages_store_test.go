@@ -29,6 +29,7 @@ func sqliteScene(t *testing.T) *scene {
 			if other, err = db.Conn(context.Background()); err != nil {
 				t.Fatal(err)
 			}
+			statement = "PRAGMA busy_timeout = 60000; " + statement // the node may be writing
 		}
 		if _, err := other.ExecContext(context.Background(), statement); err != nil {
 			t.Fatal(err)

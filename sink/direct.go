@@ -14,9 +14,14 @@ import (
 // ErrFull is returned by Submit when the budget is spent. It is temporary.
 var ErrFull = errors.New("write budget is full")
 
-// busyAttempts is how often a batch is tried while the database is busy. With
-// busyTimeout that is 3 s: an answer by 4 s must leave room for the rest.
-const busyAttempts = 3
+// How often a batch is tried while the database is busy, and how old its oldest
+// message may be when it is tried again. An answer by 4 s must leave room for the
+// batch before, which may have waited as long, and for attempts that take longer than
+// their busyTimeout, on a machine that has no time for them.
+const (
+	busyAttempts = 3
+	busyPatience = 1500 * time.Millisecond
+)
 
 // Appender is what Direct writes to: a Store.
 type Appender interface {
@@ -286,7 +291,7 @@ func (d *Direct) commit(chunk []entry) {
 		err = d.cfg.Mint(batch)
 	}
 	if err == nil {
-		err = d.append(batch)
+		err = d.append(batch, chunk[0].at)
 	}
 	if d.cfg.Observe != nil {
 		d.cfg.Observe(len(batch), time.Since(start))
@@ -313,10 +318,10 @@ func (d *Direct) commit(chunk []entry) {
 	d.batch = batch
 }
 
-// append stores a batch, and tries again while the database is merely busy or
-// away. The batch keeps its offsets: a busy database has stored nothing, and
+// append stores a batch, whose oldest message was submitted at a time, and tries again
+// while the database is merely busy or away. The batch keeps its offsets: a busy database has stored nothing, and
 // one that went away nothing else.
-func (d *Direct) append(batch []*schema.Message) error {
+func (d *Direct) append(batch []*schema.Message, oldest time.Time) error {
 	for busy, away := 1, 0; ; {
 		err := d.store.Append(d.ctx, batch)
 		switch {
@@ -324,7 +329,7 @@ func (d *Direct) append(batch []*schema.Message) error {
 			return err
 		case errors.Is(err, ErrUnavailable):
 			away++
-		case errors.Is(err, ErrBusy) && busy < busyAttempts:
+		case errors.Is(err, ErrBusy) && busy < busyAttempts && time.Since(oldest) < busyPatience:
 			busy++
 			continue
 		default:
