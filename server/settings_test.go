@@ -225,7 +225,9 @@ func TestFewOpenFiles(t *testing.T) {
 
 // A limit of open files that leaves few connections is told by a line of the log.
 func TestSomeOpenFiles(t *testing.T) {
-	cmd := childCommand(context.WithoutCancel(t.Context()), "serve", "--addr=127.0.0.1:0", "--data="+t.TempDir(), "--drain=0s")
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	cmd := childCommand(ctx, "serve", "--addr=127.0.0.1:0", "--data="+t.TempDir(), "--drain=0s")
 	cmd.Path, cmd.Args = "/bin/sh", append([]string{"sh", "-c", `ulimit -n 300; exec "$0" "$@"`}, cmd.Args...)
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
@@ -234,7 +236,6 @@ func TestSomeOpenFiles(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = cmd.Process.Kill() })
 	text := ""
 	for lines := bufio.NewScanner(stderr); !strings.Contains(text, "RLIMIT_NOFILE 300 leaves room for 44 connections"); {
 		if !lines.Scan() {
