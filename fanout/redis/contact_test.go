@@ -49,7 +49,7 @@ func TestOneFullPrimary(t *testing.T) {
 func TestLinesOfChanges(t *testing.T) {
 	server := backends.OwnRedis(t, "--appendonly", "yes")
 	w := newWorld(t, "redis://"+server.Addr)
-	w.cfg.Lease, w.cfg.Patience = time.Second, 0
+	w.cfg.Lease, w.cfg.Patience = 4*time.Second, 0 // a node that the machine lets wait for a second is not dead
 	logs := w.observe()
 	a := w.node()
 	a.relay.Serve(quietSelf{})
