@@ -71,7 +71,7 @@ func TestVitessRefusals(t *testing.T) {
 				}
 			}
 			for range 2 {
-				if out, err := childCommand(t.Context(), "migrate", "--mysql="+dsn).CombinedOutput(); err != nil || string(out) != "The tables are up to date: version 2.\n" {
+				if out, err := childCommand(t.Context(), "migrate", "--mysql="+dsn).CombinedOutput(); err != nil || !strings.HasPrefix(string(out), "The tables are up to date: version ") {
 					t.Fatalf("migrate: %v: %s", err, out)
 				}
 			}

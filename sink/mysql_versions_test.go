@@ -2,6 +2,7 @@ package sink
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -79,11 +80,11 @@ func TestMigrateMySQLCopyWithoutData(t *testing.T) {
 		openMySQLAt(t, cfg.DSN)
 	})
 	t.Run("with the rows of the version before", func(t *testing.T) {
-		admin(t, server, `DELETE FROM goose_db_version WHERE version_id = 2`)
+		admin(t, server, fmt.Sprintf(`DELETE FROM goose_db_version WHERE version_id = %d`, newestTables))
 		if _, err := OpenMySQL(t.Context(), cfg); !errors.Is(err, ErrOldTables) {
 			t.Errorf("open: %v, want ErrOldTables", err)
 		}
-		admin(t, server, `INSERT INTO goose_db_version (version_id, is_applied) VALUES (2, 1)`) // as docs/mysql.md says
+		admin(t, server, fmt.Sprintf(`INSERT INTO goose_db_version (version_id, is_applied) VALUES (%d, 1)`, newestTables)) // as docs/mysql.md says
 		openMySQLAt(t, cfg.DSN)
 	})
 }
@@ -100,7 +101,7 @@ func TestMigrateMySQLEmptyVersions(t *testing.T) {
 		admin(t, server, `DROP TABLE `+table)
 	}
 	admin(t, server, `DELETE FROM goose_db_version`)
-	if from, to, err := MigrateMySQL(t.Context(), cfg); err != nil || from != 0 || to != 2 {
+	if from, to, err := MigrateMySQL(t.Context(), cfg); err != nil || from != 0 || to != newestTables {
 		t.Fatalf("migrate: from %d to %d, %v", from, to, err)
 	}
 	mustAppend(t, openMySQLAt(t, server.DSN).Store, chain("r", 3)...)

@@ -186,3 +186,26 @@ func TestVitessSmallAnswers(t *testing.T) {
 		}
 	}
 }
+
+// A DSN that names no keyspace but what to talk to, as PlanetScale has it where
+// there are several keyspaces: vtgate finds the tables.
+func TestVitessPrimary(t *testing.T) {
+	server := backends.OwnVitess(t)
+	if _, _, err := MigrateMySQL(t.Context(), MySQLConfig{DSN: server.DSN}); err != nil {
+		t.Fatal(err)
+	}
+	dsn := strings.TrimSuffix(server.DSN, "hubbub") + "@primary"
+	for range 2 {
+		if from, to, err := MigrateMySQL(t.Context(), MySQLConfig{DSN: dsn}); err != nil || from != to {
+			t.Fatalf("migrate: from %d to %d, %v", from, to, err)
+		}
+	}
+	m := openMySQLAt(t, dsn)
+	if !m.Sharded() {
+		t.Error("nobody knows how many shards these are, and they are taken for one")
+	}
+	keepsOdd(t, m, "r")
+	if page, err := openMySQLAt(t, server.DSN).After(t.Context(), "r", 0, 0, 1000, 1<<20); err != nil || len(page) != len(odd) {
+		t.Errorf("%d messages, %v", len(page), err)
+	}
+}
