@@ -3,6 +3,7 @@ package sink
 import (
 	"database/sql"
 	"fmt"
+	"os"
 	"slices"
 	"testing"
 	"time"
@@ -14,7 +15,8 @@ import (
 // BenchmarkCommit is what the log's writer does, beside the bare client saying
 // the same statements on one connection with arguments that are ready. The two
 // take turns, and medians are compared: a disk and its neighbours have bad
-// moments.
+// moments. With HUBBUB_TEST_DB=vitess it is a keyspace of one shard, and a bare
+// client of the MySQL beneath takes turns with them.
 func BenchmarkCommit(b *testing.B) {
 	for _, rooms := range []int{1, 1000} {
 		for _, size := range []int{500, 4096} {
@@ -24,9 +26,14 @@ func BenchmarkCommit(b *testing.B) {
 }
 
 func benchmarkCommit(b *testing.B, rooms, size int) {
-	// As an operator would set it, in short.
-	server := backends.OwnMySQL(b, "--innodb-buffer-pool-size=512M", backends.RedoLog(b, 256))
-	m := openMySQLAt(b, server.DSN)
+	var m *MySQL
+	var beneath *bareClient
+	if os.Getenv("HUBBUB_TEST_DB") == "vitess" {
+		server := backends.OwnVitess(b)
+		m, beneath = openMySQLAt(b, server.Whole), newBareClient(b, openMySQLAt(b, emptyDatabase(b, server.Beneath)))
+	} else { // as an operator would set it, in short
+		m = openMySQLAt(b, backends.OwnMySQL(b, "--innodb-buffer-pool-size=512M", backends.RedoLog(b, 256)).DSN)
+	}
 	bare := newBareClient(b, m)
 	src := newSource(rooms)
 	p := Partition{"bench", 1}
@@ -35,7 +42,7 @@ func benchmarkCommit(b *testing.B, rooms, size int) {
 	}
 	batch := make([]*schema.Message, size)
 	var pos int64
-	var ours, its []time.Duration
+	var ours, its, direct []time.Duration
 	commit := func() {
 		start := time.Now()
 		_, err := m.Commit(b.Context(), &Commit{Messages: batch, Moves: []Move{{p, pos, pos + int64(size)}}})
@@ -54,10 +61,31 @@ func benchmarkCommit(b *testing.B, rooms, size int) {
 		if i%2 == 1 {
 			commit()
 		}
+		if beneath != nil {
+			direct = append(direct, beneath.commit(b, batch))
+		}
 	}
 	b.ReportMetric(float64(size)/median(ours).Seconds(), "rows/s")
 	b.ReportMetric(float64(size)/median(its).Seconds(), "bare-rows/s")
 	b.ReportMetric(median(its).Seconds()/median(ours).Seconds(), "ratio")
+	if beneath != nil {
+		b.ReportMetric(median(direct).Seconds()/median(ours).Seconds(), "ratio-to-mysql")
+	}
+}
+
+// emptyDatabase makes one in a server beside those that are there.
+func emptyDatabase(b *testing.B, server *backends.MySQLServer) (dsn string) {
+	b.Helper()
+	prefix := "hubbub:hubbub@tcp(" + server.Addr + ")/"
+	db, err := sql.Open("mysql", prefix)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.ExecContext(b.Context(), "CREATE DATABASE bare CHARACTER SET utf8mb4"); err != nil {
+		b.Fatal(err)
+	}
+	return prefix + "bare"
 }
 
 func median(list []time.Duration) time.Duration {
