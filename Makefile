@@ -32,7 +32,7 @@ check: ## the fast inner loop: format, vet, staticcheck, unit tests; needs Go al
 	$(GO) test $(TESTFLAGS) -timeout 900s $(PACKAGES)
 
 test: TESTFLAGS = -count=1
-test: DATABASES = mysql
+test: DATABASES = --quick mysql vitess
 test: prerequisites check race fuzz backends databases e2e ## everything, nothing of it from a cache of results
 
 prerequisites: ## the servers that tests need: Redis, MariaDB, Kafka, nginx; at once where they are
@@ -47,7 +47,7 @@ fuzz: ## every decoder, FUZZTIME each: calls (20000x), or a time (10s)
 backends: ## what starts the servers for the tests
 	$(GO) test -count=1 -timeout 900s ./internal/backends
 
-databases: ## the database's tests on MariaDB and on real MySQL 9; `make test` has run them on MariaDB by then
+databases: ## the database's tests on MariaDB, real MySQL 9 and Vitess, nodes and kill -9 included
 	GO=$(GO) ./scripts/databases $(DATABASES)
 
 e2e: build ## from outside, against the binary: nodes behind nginx, the real SDKs, a real browser

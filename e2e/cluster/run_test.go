@@ -50,19 +50,20 @@ func (c *cluster) ofDatabase(what string, run func(*backends.Process)) (faults [
 func kill(p *backends.Process) { p.Kill9(); time.Sleep(time.Second); p.Start() }
 
 // TestFaults: the same while one part after the other fails. Publishes may be
-// refused meanwhile; nothing else may be noticed.
+// refused meanwhile; nothing else may be noticed. With -short only what reads
+// and writes the database fails, and the database.
 func TestFaults(t *testing.T) {
 	c := startCluster(t)
 	faults := []fault{
-		{"restart of a node", c.nodes[0].Restart},
 		{"kill -9 of a node", func() { kill(c.nodes[1].Process) }},
 		{"kill -9 of a writer", func() { kill(c.writers[0].Process) }},
-		{"restart of Redis", c.redis.Restart},
-		{"restart of Kafka", c.kafka.Restart},
+	}
+	if !testing.Short() {
+		faults = append(faults, fault{"restart of a node", c.nodes[0].Restart}, fault{"restart of Redis", c.redis.Restart}, fault{"restart of Kafka", c.kafka.Restart})
 	}
 	v := faultyRun(t, c, append(faults, c.ofDatabase("kill -9", kill)...)...)
-	if v.Connections.Rejoined < 200 {
-		t.Errorf("two nodes with some 200 clients each went, and %d came back", v.Connections.Rejoined)
+	if v.Connections.Rejoined < 100 {
+		t.Errorf("a node with some 200 clients went, and %d came back", v.Connections.Rejoined)
 	}
 }
 
