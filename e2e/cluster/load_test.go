@@ -35,6 +35,7 @@ type verdict struct {
 	Check struct {
 		Sent, Acked, Refused, Cut, Unsent, Unanswered int
 		Delivered, Loaded                             int
+		Late                                          int
 		Lost, Duplicated, Reordered                   int
 		Unexpected, Gone, Away                        int
 	}
