@@ -42,11 +42,12 @@ type VitessServer struct {
 	Whole   string // the DSN of a keyspace that is not sharded
 }
 
-// OwnVitess starts a Vitess of the test's own, whatever HUBBUB_TEST_DB says, and
-// leaves the test out where there is none. Its DSN is of an empty keyspace of
-// two shards, with Hubbub's vschema. Further arguments are vtcombo's.
+// OwnVitess starts a Vitess of the test's own; without HUBBUB_TEST_DB=vitess the
+// test is skipped. Its DSN is of an empty keyspace of two shards, with Hubbub's
+// vschema. Further arguments are vtcombo's.
 func OwnVitess(t testing.TB, args ...string) *VitessServer {
 	t.Helper()
+	onVitessAlone(t)
 	s := newVitess(t, (*Process).untilEnd, []string{"hubbub"}, args...)
 	s.DSN, s.Whole = s.DSN+"hubbub", s.DSN+whole
 	return s
@@ -72,10 +73,15 @@ func Unsharded(t testing.TB) *MySQLServer { return vitessAlone(t, &sharedVitess.
 
 func vitessAlone(t testing.TB, free *chan string) *MySQLServer {
 	t.Helper()
+	onVitessAlone(t)
+	return vitessKeyspace(t, free)
+}
+
+func onVitessAlone(t testing.TB) {
+	t.Helper()
 	if !onVitess() {
 		t.Skip("runs on Vitess alone: HUBBUB_TEST_DB=vitess")
 	}
-	return vitessKeyspace(t, free)
 }
 
 // vitessKeyspace gives an empty keyspace, one of those that are free.
