@@ -1,6 +1,7 @@
 package sink
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -319,15 +320,23 @@ func (d *Direct) commit(chunk []entry) {
 }
 
 // append stores a batch, whose oldest message was submitted at a time, and tries again
-// while the database is merely busy or away. The batch keeps its offsets: a busy database has stored nothing, and
-// one that went away nothing else.
+// while the database is merely busy or away. The batch keeps its offsets: a busy
+// database has stored nothing, and one that went away nothing else. Once an attempt
+// has gone without an answer, being busy is no answer to it: what holds the locks may
+// be that attempt. Then the error, if there is one, does not say ErrRefused.
 func (d *Direct) append(batch []*schema.Message, oldest time.Time) error {
+	var unknown error
 	for busy, away := 1, 0; ; {
 		err := d.store.Append(d.ctx, batch)
+		if errors.Is(err, ErrUnavailable) && !errors.Is(err, ErrRefused) {
+			unknown = err
+		}
 		switch {
-		case err == nil || d.ctx.Err() != nil:
-			return err
-		case errors.Is(err, ErrUnavailable):
+		case err == nil:
+			return nil
+		case d.ctx.Err() != nil:
+			return cmp.Or(unknown, err)
+		case errors.Is(err, ErrUnavailable), errors.Is(err, ErrBusy) && unknown != nil:
 			away++
 		case errors.Is(err, ErrBusy) && busy < busyAttempts && time.Since(oldest) < busyPatience:
 			busy++
@@ -336,7 +345,7 @@ func (d *Direct) append(batch []*schema.Message, oldest time.Time) error {
 			return err
 		}
 		if !Sleep(d.ctx, Backoff(away)) {
-			return err
+			return cmp.Or(unknown, err)
 		}
 	}
 }

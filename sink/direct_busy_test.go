@@ -2,6 +2,8 @@ package sink
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -38,4 +40,54 @@ func TestDirectLocked(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A batch that has gone without an answer is not given up for a lock: what holds the
+// lock may be the attempt that nobody answered, and that may be stored in the end.
+func TestDirectBusyAfterUnknown(t *testing.T) {
+	readOnly := fmt.Errorf("%w: %w", ErrUnavailable, ErrRefused)
+	for name, test := range map[string]struct {
+		script []error
+		want   error
+	}{
+		"no answer, then a lock":   {[]error{ErrUnavailable, ErrUnavailable, ErrUnavailable, ErrUnavailable, ErrBusy, ErrBusy, ErrBusy, ErrBusy}, nil},
+		"a refusal, then a lock":   {[]error{readOnly, ErrBusy, ErrBusy, ErrBusy}, ErrBusy},
+		"no answer, then bad data": {[]error{ErrUnavailable, ErrData}, ErrData},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a := &fakeAppender{script: test.script}
+				d := NewDirect(a, DirectConfig{})
+				var got error
+				mustSubmit(t, d, message("1"), func(err error) { got = err })
+				mustClose(t, d)
+				if !errors.Is(got, test.want) {
+					t.Errorf("after %d attempts: %v, want %v", a.calls, got, test.want)
+				}
+			})
+		})
+	}
+}
+
+// A batch that has gone without an answer is not said to be refused when the writer ends,
+// whatever the database has answered since.
+func TestDirectEndsUnknown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		script := []error{ErrUnavailable}
+		for range 1000 {
+			script = append(script, fmt.Errorf("%w: %w", ErrUnavailable, ErrRefused))
+		}
+		refusal := errors.New("refused")
+		d := NewDirect(&fakeAppender{script: script}, DirectConfig{Refusal: refusal})
+		told := make(chan error, 1)
+		mustSubmit(t, d, message("1"), func(err error) { told <- err })
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		defer cancel()
+		if err := d.Close(ctx); err == nil {
+			t.Error("closed, with a message left")
+		}
+		if err := <-told; errors.Is(err, refusal) || !errors.Is(err, ErrUnavailable) {
+			t.Errorf("a message that may be stored: %v", err)
+		}
+	})
 }
