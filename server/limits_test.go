@@ -98,6 +98,25 @@ func TestConnectionLimits(t *testing.T) {
 	t.Error("no publish was refused by itself")
 }
 
+// Commands before more frames than one may send are answered before the close, in
+// whatever they all come: a message that was stored does not look lost.
+func TestAnsweredBeforeTooManyFrames(t *testing.T) {
+	h := start(t, func(o *options) { o.Rate = 20 })
+	p := h.client(schema.JSON)
+	cmd := &command{Publish: &protocol.PublishRequest{Channel: "r", Data: []byte("1")}}
+	frame := func(payload []byte) []byte { return ws.MustCompileFrame(ws.MaskFrame(ws.NewTextFrame(payload))) }
+	asked := p.encode(cmd)
+	p.note(asked)
+	sent := append(frame(asked), bytes.Repeat(frame([]byte("{}")), 5_000)...)
+	if _, err := p.conn.Write(sent); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := p.tryReply(cmd.Id); err != nil || r.Error != nil {
+		t.Fatalf("%v, %v", r, err)
+	}
+	readToClose(t, p, 3013)
+}
+
 // readToClose reads everything up to the close frame.
 func readToClose(t *testing.T, c *client, code uint16) {
 	t.Helper()

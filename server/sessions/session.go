@@ -198,9 +198,17 @@ func (s *session) mustBeConnected() bool {
 func (s *session) close(c schema.Close) { s.conn.Close(netpoll.Close(c)) }
 
 // Charge implements netpoll.Charger: a frame costs one unit, and one for each
-// further KiB.
+// further KiB. One that is not paid for ends the session as a malformed command does,
+// and what comes behind that is free, since nobody looks at it.
 func (s *session) Charge(_ *netpoll.Conn, bytes int) bool {
-	return s.spend(1 + bytes>>10)
+	if s.flags&flagLeaving != 0 || s.spend(1+bytes>>10) {
+		return true
+	}
+	if !s.connected() {
+		return false // nothing is owed
+	}
+	s.depart(schema.CloseTooManyRequests)
+	return true
 }
 
 // Tick implements netpoll.Handler: the deadlines of a connection.
