@@ -2,6 +2,7 @@ package writer
 
 import (
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -14,7 +15,7 @@ import (
 // BenchmarkWriter is the whole way from a full log to the database, beside the
 // store's Commit of the same messages in batches of the same size alone;
 // sink.BenchmarkCommit compares that with the bare client. The servers have
-// the machine with it.
+// the machine with it. With HUBBUB_TEST_DB=vitess it is a keyspace of one shard.
 func BenchmarkWriter(b *testing.B) {
 	for _, rooms := range []int{1, 1000} {
 		b.Run(fmt.Sprintf("rooms=%d", rooms), func(b *testing.B) { benchmarkWriter(b, rooms) })
@@ -23,8 +24,13 @@ func BenchmarkWriter(b *testing.B) {
 
 func benchmarkWriter(b *testing.B, rooms int) {
 	const round = 100_000
-	server := backends.OwnMySQL(b, "--innodb-buffer-pool-size=512M", backends.RedoLog(b, 256))
-	r := newRig(b, backends.Kafka(b).Addr, server.DSN)
+	var dsn string
+	if os.Getenv("HUBBUB_TEST_DB") == "vitess" {
+		dsn = backends.OwnVitess(b).Whole
+	} else {
+		dsn = backends.OwnMySQL(b, "--innodb-buffer-pool-size=512M", backends.RedoLog(b, 256)).DSN
+	}
+	r := newRig(b, backends.Kafka(b).Addr, dsn)
 	data := []byte(`{"text":"` + strings.Repeat("x", 189) + `"}`)
 	last := make([]uint64, rooms)
 	var batches, stored uint64
