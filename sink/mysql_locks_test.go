@@ -83,9 +83,18 @@ func TestMySQLWritersTogether(t *testing.T) {
 		}
 	}
 	var wg sync.WaitGroup
-	var busy atomic.Int64
+	var busy, longest atomic.Int64
 	for node := range nodes {
 		m := openMySQLAt(t, dsn)
+		store := func(batch []*schema.Message) error {
+			start := time.Now()
+			err := m.Append(context.Background(), batch)
+			for took := int64(time.Since(start)); ; {
+				if was := longest.Load(); took <= was || longest.CompareAndSwap(was, took) {
+					return err
+				}
+			}
+		}
 		wg.Go(func() {
 			for round := range rounds {
 				var batch []*schema.Message
@@ -93,7 +102,7 @@ func TestMySQLWritersTogether(t *testing.T) {
 					from := (round*13 + node*7) % 360
 					batch = append(batch, all[r][from:from+40]...)
 				}
-				for m.Append(context.Background(), batch) != nil {
+				for store(batch) != nil {
 					if busy.Add(1) > 1000 {
 						t.Error("it never ends")
 						return
@@ -102,7 +111,7 @@ func TestMySQLWritersTogether(t *testing.T) {
 			}
 			for r := range all {
 				for page := range slices.Chunk(all[r], 50) {
-					for m.Append(context.Background(), page) != nil {
+					for store(page) != nil {
 						busy.Add(1)
 					}
 				}
@@ -110,7 +119,7 @@ func TestMySQLWritersTogether(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	t.Logf("%d batches were tried again", busy.Load())
+	t.Logf("%d batches were tried again; the slowest took %v", busy.Load(), time.Duration(longest.Load()))
 	m := openMySQLAt(t, dsn) // its end checks that keys and messages agree
 	for r := range all {
 		room := all[r][0].Room
