@@ -17,6 +17,11 @@ var ErrOldTables = errors.New("the tables are those of an older Hubbub, or of no
 // how the tables are sharded.
 var ErrNoVSchema = errors.New("the keyspace is sharded and its vschema has no Hubbub tables: apply what `hubbub migrate --vschema` prints, then migrate")
 
+// ErrPartOfTables is returned where the version is this program's and a table or
+// a column is not there: a part was restored, or dropped, or the version is that
+// of another program which uses goose in the same database.
+var ErrPartOfTables = errors.New("the tables are not as the migrations leave them")
+
 const (
 	migrateWait  = time.Minute // for another process that migrates
 	migrateConns = 3           // one has the lock
@@ -48,7 +53,7 @@ func checkMySQLTables(ctx context.Context, db *sql.DB) error {
 	sources := p.ListSources() // by version
 	known := sources[len(sources)-1].Version
 	if have.version == known {
-		return nil
+		return checkComplete(ctx, db, known)
 	}
 	if have.version > known {
 		return newerTables(have.version, known)
@@ -72,8 +77,19 @@ func checkMySQLTables(ctx context.Context, db *sql.DB) error {
 		case have.version != known:
 			return fmt.Errorf("%w: version %d, this program needs %d", ErrOldTables, have.version, known)
 		}
-		return nil
+		return checkComplete(ctx, db, known)
 	})
+}
+
+// checkComplete returns ErrPartOfTables unless every table is there as a
+// version's migrations leave it. That goose has written it down is no proof.
+func checkComplete(ctx context.Context, db *sql.DB, version int64) error {
+	lacking, err := incompleteTable(ctx, db)
+	if err != nil || lacking == "" {
+		return err
+	}
+	return fmt.Errorf("%w: %s is missing or lacks a column, and %s has version %d: restore it or, where there is nothing to keep, "+
+		"DELETE FROM %[3]s and run `hubbub migrate`", ErrPartOfTables, lacking, versionTable, version)
 }
 
 func newerTables(have, known int64) error {
@@ -130,7 +146,7 @@ func migrateMySQL(ctx context.Context, db *sql.DB) (from, to int64, err error) {
 	if _, err := p.Up(ctx); err != nil {
 		return from, to, fmt.Errorf("migrate: %w", err)
 	}
-	return from, to, nil
+	return from, to, checkComplete(ctx, db, to)
 }
 
 // lockMySQL runs f while no other process is in it for the same database.

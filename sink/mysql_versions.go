@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/go-sql-driver/mysql"
@@ -126,9 +128,11 @@ func beginVersions(ctx context.Context, db *sql.DB, p *goose.Provider) error {
 	applied := []int64{0} // goose's own first row
 	complete := false
 	if have.table {
-		if complete, err = hasAllColumns(ctx, db); err != nil {
+		lacking, err := incompleteTable(ctx, db)
+		if err != nil {
 			return err
 		}
+		complete = lacking == ""
 	}
 	if complete {
 		for _, source := range p.ListSources() {
@@ -143,10 +147,11 @@ func beginVersions(ctx context.Context, db *sql.DB, p *goose.Provider) error {
 	return nil
 }
 
-// hasAllColumns reports whether the tables are there as the newest migration
-// leaves them.
-func hasAllColumns(ctx context.Context, db *sql.DB) (bool, error) {
-	for table, columns := range tableColumns {
+// incompleteTable returns the first table, by name, that is not there as the
+// newest migration leaves it; empty: all are.
+func incompleteTable(ctx context.Context, db *sql.DB) (string, error) {
+	for _, table := range slices.Sorted(maps.Keys(tableColumns)) {
+		columns := tableColumns[table]
 		rows, err := db.QueryContext(ctx, `SELECT `+columns+` FROM `+table+` LIMIT 0`)
 		if err == nil {
 			err = errors.Join(rows.Err(), rows.Close())
@@ -154,10 +159,10 @@ func hasAllColumns(ctx context.Context, db *sql.DB) (bool, error) {
 		var e *mysql.MySQLError
 		switch {
 		case isMissingTable(err), errors.As(err, &e) && e.Number == 1054: // unknown column
-			return false, nil
+			return table, nil
 		case err != nil:
-			return false, fmt.Errorf("look at the table %s: %w", table, err)
+			return "", fmt.Errorf("look at the table %s: %w", table, err)
 		}
 	}
-	return true, nil
+	return "", nil
 }
