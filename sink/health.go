@@ -36,7 +36,7 @@ const (
 type health struct {
 	contact *contact.Contact // immutable
 	log     *zap.Logger      // immutable
-	moved   func()           // immutable; called when a server refuses writes for what it is. nil: nothing to do
+	moved   func()           // immutable; called when no connection may be used again. nil: nothing to do
 
 	said atomic.Int64 // when unreadable wrote a line, nanoseconds since 1970
 
@@ -85,7 +85,7 @@ func (h *health) wrote(err error) {
 		h.contact.Wrote()
 	case errors.Is(err, ErrClosed), errors.Is(err, context.Canceled):
 	case errors.Is(err, ErrRefused):
-		if h.moved != nil && isReadOnly(err) {
+		if h.moved != nil && outdatesSessions(err) {
 			h.moved()
 		}
 		h.contact.Refused(reason(err))

@@ -276,6 +276,19 @@ func isReadOnly(err error) bool {
 	return errors.As(err, &e) && readOnly[e.Number]
 }
 
+// isDenied reports that the user has no right to a statement: on the database, the
+// table or the column. Vitess has one number for all refusals.
+func isDenied(err error) bool {
+	var e *mysql.MySQLError
+	return errors.As(err, &e) &&
+		(e.Number == 1044 || e.Number == 1142 || e.Number == 1143 || strings.Contains(e.Message, "command denied to user"))
+}
+
+// outdatesSessions reports an answer after which no connection is used again. The
+// rights on a database, too, are those of when a session began, so one that is
+// refused would be refused after they have been given back.
+func outdatesSessions(err error) bool { return isReadOnly(err) || isDenied(err) }
+
 // classifyMySQL tells apart what can be tried again, what never will succeed,
 // and what nobody knows.
 func classifyMySQL(err error) error {

@@ -17,7 +17,7 @@ func advise(err error) error {
 	}
 	what := ""
 	switch {
-	case e.Number == 1044 || e.Number == 1142 || e.Number == 1143, strings.Contains(e.Message, "command denied to user"): // Vitess has one number for all
+	case isDenied(err):
 		what = "the user needs SELECT, INSERT, UPDATE and DELETE on this database, and CREATE for a first start and for `hubbub migrate`"
 	case isReadOnly(err):
 		what = "this server only reads, as a replica does: the address has to lead to the one that takes writes"

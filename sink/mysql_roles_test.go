@@ -103,6 +103,34 @@ func TestMySQLRolesSwapped(t *testing.T) {
 	mustClose(t, d)
 }
 
+// A right on the database that is taken away and given back. A session keeps those
+// that it began with, so one that was refused is not asked again.
+func TestMySQLRightsGivenBack(t *testing.T) {
+	server := backends.OwnMySQL(t)
+	admin(t, server, plainUser...)
+	m := openMySQLAt(t, fmt.Sprintf("app:app@tcp(%s)/hubbub", server.Addr))
+	for _, db := range []*sql.DB{m.reads, m.writes, m.probes} { // none is left because it is old
+		db.SetConnMaxLifetime(0)
+		db.SetConnMaxIdleTime(0)
+	}
+	mustAppend(t, m.Store, chain("r", 1)...)
+	admin(t, server, `REVOKE INSERT ON hubbub.* FROM 'app'@'%'`)
+	m.roles.changes.Add(1) // as after a while, when all connections are new
+	refused := func() bool { return errors.Is(m.Append(t.Context(), chain("r", 2)), ErrRefused) }
+	eventually(t, "it refuses", refused)
+	if is := m.Contact().Status(); is.State != contact.Refuses || !strings.Contains(is.Err.Error(), "INSERT command denied") {
+		t.Errorf("%+v", is)
+	}
+	if n, err := m.Count(t.Context(), "r", 0, 1<<60, 100); err != nil || n != 1 {
+		t.Errorf("%d messages, %v: reads go on", n, err)
+	}
+	admin(t, server, `GRANT INSERT ON hubbub.* TO 'app'@'%'`)
+	eventually(t, "it is stored", func() bool { return m.Append(t.Context(), chain("r", 2)) == nil })
+	if is := m.Contact().State(); is != contact.Answers {
+		t.Errorf("state %v", is)
+	}
+}
+
 // A server that only reads and stays so: refused, and not silent.
 func TestMySQLReadOnly(t *testing.T) {
 	server := backends.OwnMySQL(t)

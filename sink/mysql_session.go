@@ -171,8 +171,9 @@ func (x setting) holds(value string) bool {
 }
 
 // roles counts how often a server has turned out not to be the one that takes
-// writes. Behind the address there may be another by now, so connections from
-// before are not used again.
+// writes, or to have other rights for the user. Behind the address there may be
+// another by now, and rights are a session's, so connections from before are not
+// used again.
 type roles struct{ changes atomic.Uint64 }
 
 // mysqlConnector opens connections, with the session's settings said last.
