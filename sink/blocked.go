@@ -94,6 +94,9 @@ func (s *Store) change(ctx context.Context, text string, args ...any) (rows int6
 // caller holds mu.
 func (s *Store) exec(ctx context.Context, text string, args ...any) (rows int64, err error) {
 	s.tried.Store(time.Now().UnixNano())
+	if err := s.checkFiles(); err != nil {
+		return 0, err
+	}
 	var on executor = s.writes
 	if s.dialect.prepared {
 		if s.writer == nil {
@@ -108,7 +111,7 @@ func (s *Store) exec(ctx context.Context, text string, args ...any) (rows int64,
 		return 0, err
 	}
 	if rows, err = result.RowsAffected(); err == nil {
-		err = s.checkFiles()
+		err = s.checkStored()
 	}
 	return rows, err
 }

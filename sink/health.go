@@ -80,9 +80,12 @@ func (h *health) close() {
 
 // wrote takes note of what a write came to, an error as classify returns it.
 func (h *health) wrote(err error) {
+	var lost *lostAfter
 	switch {
 	case err == nil:
 		h.contact.Wrote()
+	case errors.As(err, &lost):
+		h.contact.Refused(lost.why)
 	case errors.Is(err, ErrClosed), errors.Is(err, context.Canceled):
 	case errors.Is(err, ErrRefused):
 		if h.moved != nil && outdatesSessions(err) {
@@ -154,6 +157,20 @@ func (s *Store) read(err error) error {
 	err = s.dialect.classify(err)
 	s.health.read(err)
 	return err
+}
+
+// lostAfter is found behind a commit: what was stored is in a file that may be gone
+// with the process, or come back. It is not ErrRefused, of which nothing is stored.
+type lostAfter struct{ why error }
+
+func (e *lostAfter) Error() string { return "stored, and perhaps lost again: " + e.why.Error() }
+
+// checkStored is checkFiles behind a commit.
+func (s *Store) checkStored() error {
+	if err := s.checkFiles(); err != nil {
+		return &lostAfter{err}
+	}
+	return nil
 }
 
 // checkFiles returns an error when what is written would be lost. The caller

@@ -132,6 +132,36 @@ func TestLostFiles(t *testing.T) {
 	})
 }
 
+// What is refused is not stored, also when the files go at any moment.
+func TestLostWhileWriting(t *testing.T) {
+	for range 6 {
+		dir := t.TempDir()
+		s, _ := openWatched(t, dir)
+		go func() {
+			time.Sleep(10 * time.Millisecond)
+			_ = os.Rename(filepath.Join(dir, "hubbub.db"), filepath.Join(dir, "moved"))
+		}()
+		all, n := chain("r", 20_000), 0
+		var err error
+		for ; n < len(all) && err == nil; n++ {
+			err = s.Append(t.Context(), all[n:n+1])
+		}
+		var stored int
+		if err := s.reads.QueryRow(`SELECT count(*) FROM messages`).Scan(&stored); err != nil {
+			t.Fatal(err)
+		}
+		switch refused := errors.Is(err, ErrRefused); {
+		case err == nil:
+			t.Fatal("nobody saw that the files have gone")
+		case refused && stored != n-1, !refused && stored != n:
+			t.Errorf("of %d messages %d are stored, the last was told %v", n, stored, err)
+		}
+		if s.Contact().State() != contact.Refuses {
+			t.Error("the store answers")
+		}
+	}
+}
+
 // Somebody outside the process holds the write lock.
 func TestLockedFromOutside(t *testing.T) {
 	dir := t.TempDir()

@@ -253,7 +253,7 @@ func (s *Store) append(ctx context.Context, batch []*schema.Message) error {
 		err = s.appendParts(ctx, batch)
 	}
 	if err == nil {
-		err = s.checkFiles() // they were there all the time
+		err = s.checkStored()
 	}
 	if err == nil {
 		return nil
