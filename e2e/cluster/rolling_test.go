@@ -126,9 +126,10 @@ func TestRollingScenario(t *testing.T) {
 		t.Errorf("the report has the times of %d who were away: %+v", v.Connections.Rejoined, a)
 	}
 	// Nodes that drain serve whoever is still there: only who says something in the
-	// moment of the close has no answer.
-	if v.Check.Cut > v.Check.Sent/100 {
-		t.Errorf("%d of %d publishes had no answer", v.Check.Cut, v.Check.Sent)
+	// moment of the close has no answer. Each says one thing a second, and the moment
+	// is as long as an answer takes, which is no time on a machine that is not busy.
+	if most := v.Check.Sent/100 + int(float64(v.Connections.Rejoined)*v.Messages.Ack.P50/1e6); v.Check.Cut > most {
+		t.Errorf("%d of %d publishes had no answer, of which %d may have been on their way", v.Check.Cut, v.Check.Sent, most)
 	}
 	if codes := slices.Sorted(maps.Keys(v.Connections.Errors)); len(codes) > 0 {
 		t.Errorf("error replies %v", codes)
