@@ -237,7 +237,7 @@ func (h *Hub) Announces(name string) bool { return h.find(name).announces() }
 
 func (r *Room) announces() bool { return r != nil && r.members.Load() <= maxAnnounced }
 
-// find returns a room that somebody here is in, or nil.
+// find returns a room that is known here, or nil.
 func (h *Hub) find(name string) *Room {
 	h.mu.RLock()
 	defer h.mu.RUnlock()

@@ -2,6 +2,7 @@ package sink
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"slices"
 	"strings"
@@ -14,22 +15,29 @@ import (
 	"github.com/hubbub-chat/hubbub/schema"
 )
 
-// A lock that somebody holds costs one more try.
-func TestMySQLBusy(t *testing.T) {
-	m := openMySQL(t)
-	mustAppend(t, m.Store, chain("r", 3)...)
-	conn, err := m.reads.Conn(t.Context())
+// lockMessages locks all messages on a connection, until its transaction ends.
+func lockMessages(t *testing.T, db *sql.DB) *sql.Conn {
+	t.Helper()
+	conn, err := db.Conn(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
 	for _, s := range []string{`START TRANSACTION`, `SELECT * FROM messages FOR UPDATE`} {
 		if _, err := conn.ExecContext(t.Context(), s); err != nil {
 			t.Fatal(err)
 		}
 	}
+	return conn
+}
+
+// A lock that somebody holds costs one more try.
+func TestMySQLBusy(t *testing.T) {
+	m := openMySQL(t)
+	mustAppend(t, m.Store, chain("r", 3)...)
+	conn := lockMessages(t, m.reads)
+	defer conn.Close()
 	start := time.Now()
-	err = m.Append(t.Context(), chain("r", 4))
+	err := m.Append(t.Context(), chain("r", 4))
 	if !errors.Is(err, ErrBusy) {
 		t.Errorf("append: %v after %v, want ErrBusy", err, time.Since(start))
 	}
@@ -47,16 +55,8 @@ func TestMySQLBusy(t *testing.T) {
 func TestMySQLSilentWriter(t *testing.T) {
 	m := openMySQL(t)
 	mustAppend(t, m.Store, chain("r", 3)...)
-	conn, err := m.writes.Conn(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	conn := lockMessages(t, m.writes)
 	defer conn.Close()
-	for _, s := range []string{`START TRANSACTION`, `SELECT * FROM messages FOR UPDATE`} {
-		if _, err := conn.ExecContext(t.Context(), s); err != nil {
-			t.Fatal(err)
-		}
-	}
 	for start := time.Now(); ; {
 		err := m.Append(t.Context(), chain("r", 4))
 		if err == nil {

@@ -7,7 +7,7 @@ import (
 
 // departing are a lane's sessions that end when all their commands are answered: those
 // whose client has ended its side of the connection, or has sent what ends it behind
-// commands that have taken effect. Owned by the loop; it is empty nearly always, and
+// commands that have taken effect, and those of a node that stops. Owned by the loop; it is empty nearly always, and
 // then costs a look at the length of a map for each answer.
 type departing struct {
 	open    map[*session]departure

@@ -57,7 +57,6 @@ func (ln *lane) turn() bool {
 	ln.waits.expire(ln.loop.Now(), func(w wait) {
 		ln.fail(w.session, w.id, schema.ErrInternal.Because("no answer in time; it may still take effect"))
 	})
-	ln.finishDeparting()
 	switch now := ln.loop.Now(); {
 	case now.Before(ln.drainAt):
 	case ln.draining:
@@ -65,7 +64,9 @@ func (ln *lane) turn() bool {
 	case ln.dispersing:
 		ln.closeSlice(schema.CloseForceReconnect)
 	}
-	return ln.shard.Turn()
+	again := ln.shard.Turn()
+	ln.finishDeparting() // behind all that may answer in this turn
+	return again
 }
 
 // await notes that a command will be answered later, and returns the ticket to
@@ -148,23 +149,21 @@ func (ln *lane) closeSlice(with schema.Close) {
 	})
 }
 
-// partSlice closes some sessions of a node that stops. One with answers under way takes
-// no more commands, and is closed when it has them.
+// partSlice closes some sessions of a node that stops, each when it has its answers.
 func (ln *lane) partSlice() {
 	ln.drainAt = ln.loop.Now().Add(drainTick)
-	owed := ln.waits.owed()
 	left := ln.slice
 	ln.loop.Each(func(c *netpoll.Conn) {
 		s, _ := c.Handler().(*session) // or whoever else is on the loop
-		if s == nil || s.flags&flagLeaving == 0 {
-			if left--; left < 0 {
-				return
-			}
+		if s != nil && s.flags&flagLeaving != 0 {
+			return // its turn has come
+		}
+		if left--; left < 0 {
+			return
 		}
 		if s != nil {
-			s.flags |= flagLeaving
-		}
-		if !owed[s] {
+			s.depart(schema.CloseShutdown)
+		} else {
 			c.Close(netpoll.Close(schema.CloseShutdown))
 		}
 	})

@@ -65,14 +65,3 @@ func (w *waits) expire(now time.Time, late func(wait)) {
 		w.list = nil
 	}
 }
-
-// owed are the sessions that have something to be answered.
-func (w *waits) owed() map[*session]bool {
-	owed := make(map[*session]bool)
-	for i := range w.list {
-		if !w.list[i].answered {
-			owed[w.list[i].session] = true
-		}
-	}
-	return owed
-}
