@@ -258,6 +258,15 @@ func (c *readConn) Close() error {
 	return c.Conn.Close()
 }
 
+// CloseWrite lets net/http end an answer before it closes the connection with
+// unread bytes, which the client would have as a reset in the answer's place.
+func (c *readConn) CloseWrite() error {
+	if tcp, ok := c.Conn.(*net.TCPConn); ok {
+		return tcp.CloseWrite()
+	}
+	return nil
+}
+
 // RemoteAddr is the client's address.
 func (c *readConn) RemoteAddr() net.Addr {
 	if c.client.IsValid() {

@@ -110,6 +110,8 @@ func TestHeadLimit(t *testing.T) {
 		{h, "/healthz", 16 << 10, 200},
 		{h, webSocketPath, 16<<10 + 1, 431},
 		{h, "/healthz", 16<<10 + 1, 431},
+		{h, webSocketPath, 200 << 10, 431},
+		{h, "/healthz", 200 << 10, 431}, // most of it is not read, and the answer is not lost for that
 		{larger, webSocketPath, 32 << 10, 101},
 		{larger, "/healthz", 32 << 10, 200},
 		{larger, webSocketPath, 32<<10 + 1, 431},
