@@ -40,7 +40,7 @@ func FuzzForwarded(f *testing.F) {
 // FuzzOrigins: what is listed as it is sent is allowed, and an entry that
 // is taken allows no origin of another host.
 func FuzzOrigins(f *testing.F) {
-	for _, s := range []string{"https://app.example", "https://*.example.com:8443", "null", "*", "file://", "http://[::1]:80", "wss://a", "https://a:b@c", "x://\x00", "https://%41"} {
+	for _, s := range []string{"https://app.example", "https://*.example.com:8443", "null", "*", "file://", "http://[::1]:80", "wss://a", "https://a:b@c", "x://\x00", "https://%41", "app://a::"} {
 		f.Add(s, "https://app.example")
 	}
 	f.Fuzz(func(t *testing.T, entry, header string) {

@@ -165,6 +165,7 @@ func TestOrigins(t *testing.T) {
 		"https://a.*.com":         "https://*.example.com", "https://a*.example.com": "https://*.example.com", "http://localhost:*": "list ports",
 		"https://a:0": "between 1 and 65535", "https://a:99999": "between 1 and 65535", "https://a:x": "not a number",
 		"https://*.": "no host", "https://*.[::1]": "without a name", "http://[::x]": "scheme://host", "http://[::1%25eth0]": "IPv6", "https:app.example": "scheme://host",
+		"app://a::": "no host has", "app://a:b:80": "no host has",
 	} {
 		if _, err := ParseOrigins([]string{bad}); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%q: %v, want %q", bad, err, says)

@@ -110,6 +110,8 @@ func parseOrigin(s string) (origin, error) {
 			return origin{}, errors.New("has no IPv6 address between its brackets")
 		}
 		o.host = "[" + addr.String() + "]"
+	} else if strings.ContainsAny(o.host, notInHosts) {
+		return origin{}, errors.New("has a host with characters that no host has")
 	}
 	if u.Port() != "" {
 		port, err := strconv.ParseUint(u.Port(), 10, 16)
@@ -123,6 +125,10 @@ func parseOrigin(s string) (origin, error) {
 	}
 	return o, nil
 }
+
+// notInHosts are the forbidden domain code points of url.spec.whatwg.org that
+// url.Parse lets through; browsers send no origin with one of these.
+const notInHosts = " #%/:<>?@[\\]^|"
 
 var defaultPorts = map[string]string{"http": "80", "https": "443"}
 
