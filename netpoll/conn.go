@@ -143,17 +143,7 @@ func (c *Conn) RemoteAddr() netip.AddrPort {
 	if c.state == stateDone {
 		return netip.AddrPort{}
 	}
-	sa, err := unix.Getpeername(int(c.fd))
-	if err != nil {
-		return netip.AddrPort{}
-	}
-	switch sa := sa.(type) {
-	case *unix.SockaddrInet4:
-		return netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port))
-	case *unix.SockaddrInet6:
-		return netip.AddrPortFrom(netip.AddrFrom16(sa.Addr).Unmap(), uint16(sa.Port))
-	}
-	return netip.AddrPort{}
+	return peerNow(int(c.fd))
 }
 
 // readable is EPOLLIN, or an end of some kind.

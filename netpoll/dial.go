@@ -95,9 +95,12 @@ func (l *Loop) key() string {
 	return base64.StdEncoding.EncodeToString(k[:])
 }
 
-func acceptKey(key string) string {
-	sum := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11")) //nolint:gosec // RFC 6455
-	return base64.StdEncoding.EncodeToString(sum[:])
+// appendAcceptKey appends the Sec-WebSocket-Accept that answers a key.
+func appendAcceptKey(b []byte, key string) []byte {
+	const guid = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+	var text [24 + len(guid)]byte                              // of a key in its only length
+	sum := sha1.Sum(append(append(text[:0], key...), guid...)) //nolint:gosec // RFC 6455
+	return base64.StdEncoding.AppendEncode(b, sum[:])
 }
 
 // dialled is EPOLLOUT of a connecting socket: connected, or failed.

@@ -44,6 +44,7 @@ type Reject struct {
 // upgrader answers the handshakes of one loop, with one set of memory.
 type upgrader struct {
 	loop   *Loop
+	line   lineReader
 	req    Request
 	header fields
 	out    []byte
@@ -74,7 +75,7 @@ func (u *upgrader) answer(c *Conn, line requestLine, head []byte, client netip.A
 		return errorResponse(reject.Status, reject.Reason), nil
 	}
 	b := append(u.out[:0], "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "...)
-	b = append(b, acceptKey(u.header.get(fieldKey))...)
+	b = appendAcceptKey(b, u.header.get(fieldKey))
 	if u.req.Subprotocol != "" {
 		b = append(append(b, "\r\nSec-WebSocket-Protocol: "...), u.req.Subprotocol...)
 	}
@@ -111,7 +112,7 @@ func (u *upgrader) check(line requestLine) []byte {
 			return bad("more than one " + fieldNames[once])
 		}
 	}
-	switch nonce, err := base64.StdEncoding.DecodeString(h.get(fieldKey)); {
+	switch {
 	case len(h.lines[fieldHost]) == 0:
 		return bad("no Host")
 	case !httplist.HasToken(h.lines[fieldUpgrade], "websocket"):
@@ -122,7 +123,7 @@ func (u *upgrader) check(line requestLine) []byte {
 		return bad("no Sec-WebSocket-Version")
 	case h.get(fieldVersion) != "13":
 		return response(line.method, http.StatusUpgradeRequired, "the version is 13", "Sec-WebSocket-Version", "13")
-	case err != nil || len(nonce) != 16:
+	case !isNonce(h.get(fieldKey)):
 		return bad("no Sec-WebSocket-Key of 16 bytes")
 	case len(h.lines[fieldTransferEncoding]) > 0, strings.Trim(strings.Join(h.lines[fieldContentLength], ""), "0") != "":
 		return bad("a WebSocket handshake has no body") // or its bytes would be taken for frames
@@ -136,6 +137,18 @@ func (u *upgrader) check(line requestLine) []byte {
 	r.Forwarded = strings.Clone(strings.Join(h.lines[fieldForwardedFor], ","))
 	r.Subprotocol = u.subprotocol(h.lines[fieldProtocol])
 	return nil
+}
+
+// isNonce reports whether a Sec-WebSocket-Key is 16 bytes in base64.
+func isNonce(key string) bool {
+	var in [24]byte
+	var nonce [18]byte
+	if len(key) != len(in) {
+		return false // or line breaks, which a decoder skips
+	}
+	copy(in[:], key)
+	n, err := base64.StdEncoding.Decode(nonce[:], in[:])
+	return err == nil && n == 16
 }
 
 // subprotocol is the most preferred of all that are offered.
@@ -197,7 +210,7 @@ func (c *Conn) readRequest(b []byte) {
 // handshake. b is the newest piece of it.
 func (c *Conn) request(b, head []byte, client netip.AddrPort) {
 	limit := c.loop.engine.cfg.MaxHead
-	line, ok, complete := readRequestLine(head)
+	line, ok, complete := c.loop.upgrade.line.read(head)
 	switch {
 	case complete && !ok:
 		c.refuse(errorResponse(http.StatusBadRequest, "malformed request line"))

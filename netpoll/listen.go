@@ -112,12 +112,12 @@ func (ln *listener) watch(l *Loop) {
 // accept takes what is waiting. On the first loop only.
 func (ln *listener) accept(l *Loop) {
 	for range acceptAtOnce {
-		fd, _, err := unix.Accept4(ln.fd, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
-		switch {
-		case err == nil:
+		fd, errno := acceptNow(ln.fd)
+		switch errno {
+		case 0:
 			ln.deal(l, fd)
-		case errors.Is(err, unix.EINTR), errors.Is(err, unix.ECONNABORTED):
-		case errors.Is(err, unix.EAGAIN):
+		case unix.EINTR, unix.ECONNABORTED:
+		case unix.EAGAIN:
 			return
 		default:
 			// Out of descriptors or memory: the backlog waits until the next

@@ -91,7 +91,7 @@ func (c *Conn) readResponse(b []byte) {
 		c.stash(b)
 	case !agrees:
 		c.refused(refusal(head))
-	case !bytes.Contains(head[:end], []byte(acceptKey(c.loop.key()))):
+	case !bytes.Contains(head[:end], appendAcceptKey(nil, c.loop.key())):
 		c.refused(errBadAccept)
 	default:
 		rest := head[end:]

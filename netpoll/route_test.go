@@ -166,6 +166,13 @@ func FuzzRoute(f *testing.F) {
 	f.Fuzz(func(t *testing.T, head []byte) {
 		line, ok, complete := readRequestLine(head)
 		ours := complete && ok && e.isWebSocket(line)
+		var kept lineReader
+		kept.read([]byte("GET /other HTTP/1.1\r\n"))
+		for range 2 {
+			if again, still, whole := kept.read(head); still != ok || whole != complete || !line.same(again) {
+				t.Fatalf("%+v, and of a reader that has read it %+v", line, again)
+			}
+		}
 		if complete {
 			if again, still, _ := readRequestLine(append(bytes.Clone(head), "x /y\r\n\r\n"...)); still != ok || !line.same(again) && len(head) > 0 && bytes.IndexByte(head, '\n') >= 0 {
 				t.Fatalf("%+v, and with more behind it %+v", line, again)
