@@ -17,8 +17,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/hubbub-chat/hubbub/internal/backends"
 	"github.com/hubbub-chat/hubbub/schema"
 )
@@ -151,33 +149,15 @@ func (s *screen) has(text string) bool {
 // command line goes in front of the node's.
 func onTerminal(t *testing.T, dir string, before ...string) (cmd *exec.Cmd, shown *screen, addr string, hangUp func()) {
 	t.Helper()
-	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|syscall.O_NOCTTY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	conn, err := master.SyscallConn()
-	if err != nil {
-		t.Fatal(err)
-	}
-	number := 0
-	_ = conn.Control(func(fd uintptr) {
-		if err = unix.IoctlSetPointerInt(int(fd), unix.TIOCSPTLCK, 0); err == nil {
-			number, err = unix.IoctlGetInt(int(fd), unix.TIOCGPTN)
-		}
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	slave, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", number), os.O_RDWR|syscall.O_NOCTTY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
+	master, slave := newTerminal(t)
 	catchHangUps(t)
 	cmd = childCommand(context.WithoutCancel(t.Context()), "serve", "--addr=127.0.0.1:0", "--data="+dir, "--drain=100ms")
 	if len(before) > 0 {
-		if cmd.Path, err = exec.LookPath(before[0]); err != nil {
+		path, err := exec.LookPath(before[0])
+		if err != nil {
 			t.Fatal(err)
 		}
+		cmd.Path = path
 		cmd.Args = append(append([]string{}, before...), cmd.Args...)
 	}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = slave, slave, slave

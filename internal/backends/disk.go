@@ -3,8 +3,6 @@ package backends
 import (
 	"os"
 	"path/filepath"
-	"strconv"
-	"syscall"
 	"testing"
 )
 
@@ -14,16 +12,16 @@ type Disk struct {
 	t   testing.TB
 }
 
-// NewDisk makes one in memory. It takes root; the test is left out otherwise.
-// What is in Dir has to be closed before the test's clean-up comes here.
+// NewDisk makes one in memory. It takes Linux, and root; the test is left out
+// otherwise. What is in Dir has to be closed before the test's clean-up comes here.
 func NewDisk(t testing.TB, bytes int) *Disk {
 	t.Helper()
 	dir := t.TempDir()
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size="+strconv.Itoa(bytes)); err != nil {
+	if err := mountMemory(dir, bytes); err != nil {
 		leaveOut(t, "a file system of the test's own cannot be mounted ("+err.Error()+")")
 	}
 	t.Cleanup(func() {
-		if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
+		if err := unmount(dir); err != nil {
 			t.Error(err)
 		}
 	})
@@ -33,12 +31,11 @@ func NewDisk(t testing.TB, bytes int) *Disk {
 // Fill takes all space that is left, up to so many bytes.
 func (d *Disk) Fill(left int) {
 	d.t.Helper()
-	var fs syscall.Statfs_t
-	if err := syscall.Statfs(d.Dir, &fs); err != nil {
+	free, err := freeBytes(d.Dir)
+	if err != nil {
 		d.t.Fatal(err)
 	}
-	free := int(fs.Bavail)*int(fs.Bsize) - left
-	if err := os.WriteFile(d.ballast(), make([]byte, max(free, 0)), 0o600); err != nil {
+	if err := os.WriteFile(d.ballast(), make([]byte, max(free-left, 0)), 0o600); err != nil {
 		d.t.Fatal(err)
 	}
 }

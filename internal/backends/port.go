@@ -2,6 +2,7 @@ package backends
 
 import (
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"strconv"
@@ -17,13 +18,13 @@ const (
 	maxPort = 32_000
 )
 
-// ports are what this test binary has taken. Each is held with a Unix socket
-// whose abstract name says so, until the process ends: between here and the
-// server's own listening there is time, a second for Kafka, in which the test
-// binary of another package could choose the same.
+// ports are what this test binary has taken. Each is held (holdPort) until the
+// process ends: between here and the server's own listening there is time, a
+// second for Kafka, in which the test binary of another package could choose the
+// same.
 var ports struct {
 	mu    sync.Mutex
-	taken map[int]net.Listener
+	taken map[int]io.Closer
 }
 
 // Port returns a TCP port of 127.0.0.1 that nobody listens on, and that no
@@ -33,11 +34,11 @@ func Port(t testing.TB) int {
 	ports.mu.Lock()
 	defer ports.mu.Unlock()
 	if ports.taken == nil {
-		ports.taken = make(map[int]net.Listener)
+		ports.taken = make(map[int]io.Closer)
 	}
 	for range 1000 {
 		port := minPort + rand.IntN(maxPort-minPort)
-		held, err := net.Listen("unix", fmt.Sprintf("@hubbub-test-port-%d", port))
+		held, err := holdPort(port)
 		if err != nil {
 			continue // somebody's
 		}

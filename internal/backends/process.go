@@ -153,12 +153,30 @@ func (p *Process) watch() error {
 
 // ended reports whether the server has ended by itself.
 func (p *Process) ended() bool {
-	stat, err := os.ReadFile("/proc/" + strconv.Itoa(p.cmd.Process.Pid) + "/stat")
+	state, err := stateOf("/proc", p.cmd.Process.Pid)
+	return err != nil || state == 'Z'
+}
+
+// stateOf is a child's state in the letters of ps, Z when it has ended and was not
+// waited for. Other systems than Linux have no such files below /proc; there ps
+// says it.
+func stateOf(proc string, pid int) (byte, error) {
+	if _, err := os.Stat(filepath.Join(proc, "self/stat")); err != nil {
+		out, err := exec.Command("ps", "-o", "stat=", "-p", strconv.Itoa(pid)).Output()
+		if out = bytes.TrimSpace(out); err != nil || len(out) == 0 {
+			return 0, errors.Join(err, syscall.ESRCH)
+		}
+		return out[0], nil
+	}
+	stat, err := os.ReadFile(filepath.Join(proc, strconv.Itoa(pid), "stat"))
 	if err != nil {
-		return true
+		return 0, err
 	}
 	i := bytes.LastIndexByte(stat, ')') // the name before it may hold anything
-	return i < 0 || i+2 >= len(stat) || stat[i+2] == 'Z'
+	if i < 0 || i+2 >= len(stat) {
+		return 0, syscall.ESRCH
+	}
+	return stat[i+2], nil
 }
 
 // Stop asks the server to end, and returns when it has.
