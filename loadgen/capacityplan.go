@@ -75,8 +75,8 @@ func (e *evidence) take(file string) error {
 		e.say("%s: its figures are INVALID (%s)", file, r.Invalid[0])
 	}
 	if d := r.Density; d != nil && d.BytesPerConn > 0 {
-		e.PerConn = d.BytesPerConn
-		if e.base = d.BaseBytes; e.base == 0 && len(d.Steps) > 0 {
+		e.PerConn = float64(d.BytesPerConn)
+		if e.base = float64(d.BaseBytes); e.base == 0 && len(d.Steps) > 0 {
 			e.base = float64(d.Steps[0].RSSAnon) // of an older report
 		}
 		e.say("%s: %.0f bytes a connection, %s without any", file, e.PerConn, report.Mib(int64(e.base)))
@@ -87,13 +87,13 @@ func (e *evidence) take(file string) error {
 	}
 	s, m := r.Server, r.Messages
 	if s != nil && s.PerConnect > 0 {
-		if v := s.PerConnect / 1e6; v > e.PerConnect {
+		if v := float64(s.PerConnect) / 1e6; v > e.PerConnect {
 			e.PerConnect = v
 			e.say("%s: %.0f µs of CPU to let a connection in", file, s.PerConnect)
 		}
 	}
 	if s != nil && m != nil && s.MeasuredCPU > 0 && m.DeliveredRate > 0 {
-		e.samples = append(e.samples, capacity.Sample{CPU: s.MeasuredCPU, Messages: m.AckedRate * m.Seconds, Deliveries: m.DeliveredRate * m.Seconds})
+		e.samples = append(e.samples, capacity.Sample{CPU: float64(s.MeasuredCPU), Messages: m.AckedRate * m.Seconds, Deliveries: m.DeliveredRate * m.Seconds})
 		e.Overhead = max(e.Overhead, m.BytesRate/m.DeliveredRate-m.Payload)
 		e.say("%s: %.2f CPU seconds for %.0f messages and %.0f deliveries", file, s.MeasuredCPU, m.AckedRate*m.Seconds, m.DeliveredRate*m.Seconds)
 	}
@@ -113,13 +113,13 @@ func (c *planCmd) Run(env environment) error {
 	}
 	var err error
 	if e.PerMessage, e.PerDeliver, err = capacity.Fit(e.samples); err != nil {
-		return usageError("reports: " + err.Error() + " (run with --server-pid)")
+		return usageError("reports: " + err.Error() + " (run with --server-pid, on Linux)")
 	}
 	if e.PerConn == 0 {
-		return usageError("reports: none has the memory of a connection: give one of density")
+		return usageError("reports: none has the memory of a connection: give one of density, measured on Linux")
 	}
 	if c.Back > 0 && e.PerConnect == 0 {
-		return usageError("reports: none has the CPU of a connect: give one with --server-pid, or --reconnect 0")
+		return usageError("reports: none has the CPU of a connect: give one with --server-pid, measured on Linux, or --reconnect 0")
 	}
 	if err := c.perRoom(&e); err != nil {
 		return err
@@ -143,7 +143,7 @@ func (c *planCmd) perRoom(e *evidence) error {
 	case c.RoomBytes > 0:
 		e.PerRoom = c.RoomBytes
 	case e.rooms != nil:
-		e.PerRoom = max(0, e.rooms.PerRoom+float64(e.rooms.Messages())*(c.Payload-float64(e.rooms.Payload)))
+		e.PerRoom = max(0, float64(e.rooms.PerRoom)+float64(e.rooms.Messages())*(c.Payload-float64(e.rooms.Payload)))
 	default:
 		return usageError("reports: none has the memory of a room: measure density again (--room-messages), or give --room-bytes")
 	}

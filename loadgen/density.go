@@ -81,8 +81,8 @@ func (d *densityCmd) Run(env environment) error {
 		if part.Sum(); len(part.Steps) < 2 {
 			r.Faults = append(r.Faults, "density: nothing was measured")
 		}
-		r.Connections.Wanted = max(first, int(r.Connections.Joined)) // the steps that were taken
-		r.Server = report.NewServer(s.began, end, report.Usage{}, report.Usage{RSS: end.RSS, RSSAnon: end.RSSAnon}, r)
+		r.Connections.Wanted = max(first, int(r.Connections.Joined))                  // the steps that were taken
+		r.Server = report.NewServer(s.began, end, report.Usage{CPU: end.CPU}, end, r) // nothing is measured
 		part.CPUPerConnect = r.Server.PerConnect
 	})
 }
@@ -94,7 +94,7 @@ func (d *densityCmd) read(s *session, n int, before *report.DensityStep) report.
 		step.Heap = goHeap(s.env.ctx, d.MetricsURL)
 	}
 	if before != nil {
-		step.PerConn = float64(step.RSSAnon-before.RSSAnon) / float64(n-before.Conns)
+		step.PerConn = (step.RSSAnon - before.RSSAnon) / report.Figure(n-before.Conns)
 	}
 	return step
 }

@@ -17,7 +17,7 @@ func TestDensityRooms(t *testing.T) {
 		t.Fatalf("exit code %d\n%s%s", code, stdout, stderr)
 	}
 	d := r.Density
-	if len(d.Steps) != 3 || d.BaseBytes < float64(d.Steps[0].RSSAnon) || d.Rooms == nil || d.Rooms.Rooms != 4 || len(d.Rooms.Steps) != 4 || d.Rooms.Messages() != 8 {
+	if len(d.Steps) != 3 || d.BaseBytes < d.Steps[0].RSSAnon || d.Rooms == nil || d.Rooms.Rooms != 4 || len(d.Rooms.Steps) != 4 || d.Rooms.Messages() != 8 {
 		t.Fatalf("%+v, %+v", d, d.Rooms)
 	}
 	if r.Check.Acked != 4*8 || r.Check.Delivered != 4*8*5 || !strings.Contains(stdout, "bytes a room with 8 messages of 200 bytes") {

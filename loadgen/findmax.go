@@ -182,13 +182,16 @@ func judge(r *report.Report, slo *scenario.SLO, value float64) report.Attempt {
 	}
 	if s := r.Server; s != nil {
 		a.CPU, a.RSS = s.CPUPercent/100, s.RSS
+		if slo.Memory > 0 && !a.RSS.Known() || slo.CPU > 0 && !a.CPU.Known() {
+			a.Invalid = append(a.Invalid, "the promises of the server's memory and CPU were not looked at: they are not known on this system")
+		}
 		if s.RSS == 0 && (slo.Memory > 0 || slo.CPU > 0) {
 			bad("the server's CPU and memory could not be read: its process is gone")
 		}
-		if slo.Memory > 0 && s.RSS > int64(slo.Memory) {
-			bad("resident memory %s above %s", report.Mib(s.RSS), report.Mib(int64(slo.Memory)))
+		if slo.Memory > 0 && s.RSS > report.Figure(slo.Memory) {
+			bad("resident memory %s above %s", s.RSS.Mib(), report.Mib(int64(slo.Memory)))
 		}
-		if slo.CPU > 0 && a.CPU > slo.CPU {
+		if slo.CPU > 0 && a.CPU > report.Figure(slo.CPU) {
 			bad("CPU of %.2f cores above %g", a.CPU, slo.CPU)
 		}
 	}
@@ -223,7 +226,7 @@ func gaveOut(a *report.Attempt, r *report.Report) string {
 		return "the server's limits of rates"
 	case a.ToolCPU > report.MaxToolCPU*float64(r.Tool.Loops):
 		return "this tool's CPU: give it more --loops, or another machine"
-	case a.CPU+a.ToolCPU > 0.85*cores:
+	case float64(a.CPU)+a.ToolCPU > 0.85*cores:
 		return fmt.Sprintf("CPU (the server %.2f, this tool %.2f of %g cores)", a.CPU, a.ToolCPU, cores)
 	case a.CPU > 0.9 && a.CPU < 1.1:
 		return "one core of the server: one of its goroutines is busy all the time"
@@ -231,6 +234,9 @@ func gaveOut(a *report.Attempt, r *report.Report) string {
 		return "not known: nothing was delivered, or acknowledged, while it was measured"
 	case a.Ack.P99 > 0 && a.Delivery.P99 < a.Ack.P99/2:
 		return "what stands between delivery and acknowledgement (the log, or the store)"
+	}
+	if !a.CPU.Known() {
+		return "not known: nor is the server's CPU on this system"
 	}
 	return fmt.Sprintf("waiting, with CPU to spare (the server %.2f of %g cores): the store's disk, or other work on the machine", a.CPU, cores)
 }

@@ -59,6 +59,12 @@ func TestJudge(t *testing.T) {
 		{"nothing at all", func(r *report.Report) { r.Messages = nil }, "nothing was measured", ""},
 		{"a server that is gone", func(r *report.Report) { r.Server = &report.Server{} }, "its process is gone", ""},
 		{"memory", func(r *report.Report) { r.Server.RSS = 200 << 20 }, "resident memory", "the server's memory"},
+		{"memory and CPU that are not known", func(r *report.Report) {
+			r.Server.RSS, r.Server.CPUPercent = report.Unknown(), report.Unknown()
+		}, "", ""},
+		{"late, and the CPU not known", func(r *report.Report) {
+			r.Messages.Delivery.P99, r.Server.CPUPercent = 60_000, report.Unknown()
+		}, "delivery p99", "not known: nor is the server's CPU"},
 		{"CPU", func(r *report.Report) { r.Server.CPUPercent = 1e5 }, "cores above 1.5", "CPU (the server"},
 		{"loss", func(r *report.Report) { r.Check.Lost = 1 }, "1 deliveries lost", "waiting"},
 		{"refused", func(r *report.Report) { r.Check.Refused = 2; r.Connections.Errors = report.Codes{"111": 2} }, "2 connections or publishes failed", "limits of rates"},
@@ -76,6 +82,9 @@ func TestJudge(t *testing.T) {
 		a := judge(r, slo, 5)
 		if why := strings.Join(a.Why, ", "); a.Met != (c.why == "") || !strings.Contains(why, c.why) || !strings.Contains(a.Resource, c.resource) {
 			t.Errorf("%s: %q, %q", c.name, why, a.Resource)
+		}
+		if said := len(a.Invalid) > 0; said != strings.Contains(c.name, "not known") {
+			t.Errorf("%s: figures INVALID: %q", c.name, a.Invalid)
 		}
 	}
 }
@@ -119,7 +128,7 @@ func TestPlanCommand(t *testing.T) {
 	if err := r.Save(report.File(density)); err != nil {
 		t.Fatal(err)
 	}
-	run := func(name string, acked, delivered, cpu float64) string {
+	run := func(name string, acked, delivered float64, cpu report.Figure) string {
 		r := report.Report{Run: "x", Server: &report.Server{MeasuredCPU: cpu}, Messages: &report.Messages{Seconds: 10, AckedRate: acked, DeliveredRate: delivered, BytesRate: delivered * 320, Payload: 200}}
 		file := t.TempDir() + "/" + name
 		if err := r.Save(report.File(file)); err != nil {

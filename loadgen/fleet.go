@@ -80,7 +80,7 @@ func newFleet(cfg fleetConfig) (*fleet, error) {
 		dialect: cfg.dialect,
 		seed:    cfg.seed,
 		tokens:  cfg.tokens,
-		sources: newSources(answering(cfg.endpoints), cfg.layout.conns, bits),
+		sources: newSources(answering(cfg.endpoints), cfg.layout.conns, bits, isLocal),
 		clients: make([]client, cfg.layout.conns),
 
 		endpoints: answering(cfg.endpoints),

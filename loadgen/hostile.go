@@ -102,16 +102,16 @@ type siege struct {
 	*hostileCmd
 	*session
 	all   *recorder
-	high  int64 // the server's resident memory, at its highest in this phase
+	high  report.Figure // the server's resident memory, at its highest in this phase
 	looks int
 }
 
 // phase is what the honest noticed in one stretch of time.
 type phase struct {
 	delivery, lag report.Latency
-	cpu           float64 // of one core, percent
-	rss           int64   // at its highest
-	endRSS        int64
+	cpu           report.Figure // of one core, percent
+	rss           report.Figure // at its highest
+	endRSS        report.Figure
 	closed        uint64
 }
 
@@ -137,7 +137,7 @@ func (w *siege) holdUntil(ctx context.Context, d time.Duration, over func() bool
 	rec := f.forget(f.clock.now(), math.MaxInt64)
 	w.all.merge(rec)
 	seconds := max(float64(f.clock.now()-began)/1e9, 1e-9)
-	return phase{rec.now.Delivery, rec.lag, (after.CPU - before.CPU).Seconds() / seconds * 100,
+	return phase{rec.now.Delivery, rec.lag, (after.CPU - before.CPU) / report.Figure(seconds) * 100,
 		max(w.high, after.RSS), after.RSS, to.Closed - from.Closed}
 }
 
@@ -216,11 +216,11 @@ func (h *hostileCmd) judge(p *report.Hostile) {
 		if h.MaxRatio > 0 && a.RatioP99 > h.MaxRatio {
 			p.Faults = append(p.Faults, fmt.Sprintf("%s: the honest p99 is %.1f times that of the quiet, above %.1f", a.Name, a.RatioP99, h.MaxRatio))
 		}
-		if h.MaxRest > 0 && h.ServerPid > 0 && a.RestCPU > a.QuietCPU+h.MaxRest {
+		if h.MaxRest > 0 && h.ServerPid > 0 && a.RestCPU > a.QuietCPU+report.Figure(h.MaxRest) {
 			p.Faults = append(p.Faults, fmt.Sprintf("%s: the server does not come to rest: %.0f%% of a core after it, %.0f%% before", a.Name, a.RestCPU, a.QuietCPU))
 		}
-		if grown := a.Growth >> 20; h.MaxGrowth > 0 && grown > int64(h.MaxGrowth) {
-			p.Faults = append(p.Faults, fmt.Sprintf("%s: the server grew by %d MiB, above %d", a.Name, grown, h.MaxGrowth))
+		if grown := a.Growth / (1 << 20); h.MaxGrowth > 0 && grown > report.Figure(h.MaxGrowth) {
+			p.Faults = append(p.Faults, fmt.Sprintf("%s: the server grew by %.1f MiB, above %d", a.Name, grown, h.MaxGrowth))
 		}
 	}
 }

@@ -98,7 +98,8 @@ func TestHostileJudges(t *testing.T) {
 		{"nothing during it", func(a *report.Attack) { a.During, a.RatioP99 = report.Quantiles{}, 0 }, "nothing was measured"},
 		{"nothing beside it", func(a *report.Attack) { a.After = report.Quantiles{} }, "nothing was measured"},
 		{"slow", func(a *report.Attack) { a.RatioP99 = 9 }, "9.0 times"},
-		{"grown", func(a *report.Attack) { a.Growth = 200 << 20 }, "grew by 200 MiB"},
+		{"in a way that is not known", func(a *report.Attack) { a.Growth, a.RestCPU = report.Unknown(), report.Unknown() }, ""},
+		{"grown", func(a *report.Attack) { a.Growth = 200 << 20 }, "grew by 200.0 MiB"},
 	} {
 		a := quiet
 		c.spoil(&a)

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"math"
+	"net"
 	"net/netip"
 	"syscall"
 )
@@ -12,13 +13,14 @@ import (
 const spareFiles = 48
 
 // openFiles is how many files this process may have open. (The Go runtime has
-// already raised the soft limit to the hard one.)
+// already raised the soft limit to the hard one or, on macOS, to what the kernel
+// allows below that.)
 func openFiles() int {
 	var lim syscall.Rlimit
 	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &lim) != nil {
 		return 1024 // what there is everywhere
 	}
-	return int(min(lim.Max, math.MaxInt32))
+	return int(min(lim.Cur, math.MaxInt32))
 }
 
 // checkFiles tells whether this process may hold so many connections.
@@ -45,7 +47,9 @@ type sources []netip.Addr
 // newSources chooses addresses for n connections: where all endpoints are on
 // loopback a few of 127/8, elsewhere the kernel's choice. Where they begin is
 // the run's own (16 bits of its id), for the ports of an earlier run still wait.
-func newSources(targets []endpoint, n int, run uint16) sources {
+// An address that is not this machine's, as all of 127/8 but the first on systems
+// beside Linux, leaves it to the kernel too.
+func newSources(targets []endpoint, n int, run uint16, local func(netip.Addr) bool) sources {
 	for _, t := range targets {
 		if ip := t.addr.Addr(); !ip.Is4() || !ip.IsLoopback() {
 			return nil
@@ -58,7 +62,20 @@ func newSources(targets []endpoint, n int, run uint16) sources {
 	for a := netip.AddrFrom4([4]byte{127, byte(run >> 8), byte(run), 1}); len(s)*perSource < n; a = a.Next() {
 		s = append(s, a)
 	}
+	if !local(s[0]) {
+		return nil
+	}
 	return s
+}
+
+// isLocal reports whether connections can be made from an address.
+func isLocal(a netip.Addr) bool {
+	c, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(a, 0)))
+	if err != nil {
+		return false
+	}
+	_ = c.Close() // only tried
+	return true
 }
 
 // of is the address that connection i leaves from; the zero Addr leaves it to

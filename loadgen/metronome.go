@@ -3,7 +3,6 @@ package main
 import (
 	"runtime"
 	"sync/atomic"
-	"syscall"
 	"time"
 )
 
@@ -17,8 +16,7 @@ const (
 // every latency, which count from the planned time. The loops compare the first
 // beat since their last turn with the time it is; that is their lag.
 //
-// It sleeps in nanosleep(2), on a thread of its own, because the runtime's
-// timers end on whole milliseconds.
+// It sleeps on a thread of its own, to less than the millisecond (sleep).
 type metronome struct {
 	clock clock
 	beat  func(due int64) // wakes the loops; due is clock ns
@@ -37,8 +35,7 @@ func (m *metronome) run() {
 		now := m.clock.now()
 		next := max(min(m.plan.Load().nextDue(now, longestBeat), m.also.Load().nextDue(now, longestBeat)), now+int64(shortestBeat))
 		for left := next - now; left > 0; left = next - m.clock.now() {
-			ts := syscall.NsecToTimespec(left)
-			_ = syscall.Nanosleep(&ts, nil) // EINTR: the loop looks again
+			sleep(time.Duration(left))
 		}
 		m.beat(next)
 	}

@@ -37,7 +37,7 @@ type progress struct {
 func newProgress(out io.Writer, zero int64, recent func() report.Quantiles, server func() report.Usage) *progress {
 	p := &progress{out: out, zero: zero, recent: recent, server: server}
 	if f, ok := out.(*os.File); ok {
-		_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+		_, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ) // what else has a window?
 		p.terminal = err == nil
 	}
 	return p

@@ -150,7 +150,7 @@ func (s *session) finish(setup func(*report.Report)) error {
 		c.DialError = err.Error()
 	}
 	rec.lag.Merge(rec.lifeLag)
-	r.Tool = report.Tool{CPU: (own.CPU - s.own.CPU).Seconds(), Seconds: seconds, Loops: len(f.workers),
+	r.Tool = report.Tool{CPU: float64(own.CPU - s.own.CPU), Seconds: seconds, Loops: len(f.workers),
 		Lag: rec.lag.Quantiles(), RSS: own.RSS, RSSAnon: own.RSSAnon}
 	s.tell.end()
 	if s.exporter != nil {

@@ -203,25 +203,25 @@ func (t Table) wholes(reports []*Report) {
 		return fmt.Sprintf("%d, %d, %d, %d", r.Check.Lost, r.Check.Duplicated, r.Check.Reordered, r.Check.Unexpected)
 	})
 	row("server CPU to connect", func(r *Report) string {
-		if r.Server == nil {
+		if r.Server == nil || !r.Server.PerConnect.Known() {
 			return "-"
 		}
 		return fmt.Sprintf("%.0f µs each", r.Server.PerConnect)
 	})
 	row("deliveries per server CPU second", func(r *Report) string {
-		if r.Server == nil || r.Server.PerCPUSecond == 0 {
+		if r.Server == nil || r.Server.PerCPUSecond == 0 || !r.Server.PerCPUSecond.Known() {
 			return "-"
 		}
 		return fmt.Sprintf("%.0f", r.Server.PerCPUSecond)
 	})
 	row("server memory (RssAnon) a connection", func(r *Report) string {
 		switch {
-		case r.Density != nil:
+		case r.Density != nil && r.Density.BytesPerConn.Known():
 			return fmt.Sprintf("%.0f bytes", r.Density.BytesPerConn)
-		case r.Server == nil || r.Connections.Joined == 0 || r.Server.RSSAnon <= r.Server.RSSAnonBefore:
-			return "-" // or it had more before than it needs
+		case r.Server == nil || r.Connections.Joined == 0 || !(r.Server.RSSAnon > r.Server.RSSAnonBefore):
+			return "-" // or it had more before than it needs, or that is not known
 		}
-		return fmt.Sprintf("%.0f bytes, traffic included", float64(r.Server.RSSAnon-r.Server.RSSAnonBefore)/float64(r.Connections.Joined))
+		return fmt.Sprintf("%.0f bytes, traffic included", (r.Server.RSSAnon-r.Server.RSSAnonBefore)/Figure(r.Connections.Joined))
 	})
 	row("result", func(r *Report) string { return r.Verdict() })
 }

@@ -9,12 +9,12 @@ import (
 // Density is the density scenario's part of a report.
 type Density struct {
 	Steps         []DensityStep `json:"steps"`           // the first is before any connection
-	BytesPerConn  float64       `json:"bytes_per_conn"`  // slope of RssAnon over all steps but the first
+	BytesPerConn  Figure        `json:"bytes_per_conn"`  // slope of RssAnon over all steps but the first
 	HeapBytes     float64       `json:"heap_bytes"`      // the same of the server's Go heap, when metrics were asked for
-	SlabBytes     float64       `json:"slab_bytes"`      // the same of the kernel's slabs: of both ends, when both are here
-	OwnBytes      float64       `json:"own_bytes"`       // the same of this tool
-	CPUPerConnect float64       `json:"cpu_us_per_conn"` // of the server
-	BaseBytes     float64       `json:"base_bytes"`      // RssAnon of a server without connections, what it allocates once with the first included
+	SlabBytes     Figure        `json:"slab_bytes"`      // the same of the kernel's slabs: of both ends, when both are here
+	OwnBytes      Figure        `json:"own_bytes"`       // the same of this tool
+	CPUPerConnect Figure        `json:"cpu_us_per_conn"` // of the server
+	BaseBytes     Figure        `json:"base_bytes"`      // RssAnon of a server without connections, what it allocates once with the first included
 	Rooms         *DensityRooms `json:"rooms,omitempty"` // absent: not measured
 }
 
@@ -23,13 +23,13 @@ type DensityRooms struct {
 	Rooms   int        `json:"rooms"`
 	Payload int        `json:"payload_bytes"` // of a message's data
 	Steps   []RoomStep `json:"steps"`
-	PerRoom float64    `json:"bytes_per_room"` // with as many messages as the last step has: slope of RssAnon over the steps
+	PerRoom Figure     `json:"bytes_per_room"` // with as many messages as the last step has: slope of RssAnon over the steps
 }
 
 // RoomStep is what was measured with so many messages in every room.
 type RoomStep struct {
-	Messages int   `json:"messages"`
-	RSSAnon  int64 `json:"rss_anon_bytes"`
+	Messages int    `json:"messages"`
+	RSSAnon  Figure `json:"rss_anon_bytes"`
 }
 
 // Messages is how many every room has at the end.
@@ -46,17 +46,17 @@ func (d *DensityRooms) sum() {
 		x, y = append(x, float64(s.Messages)*float64(d.Rooms)), append(y, float64(s.RSSAnon))
 	}
 	perMessage, _ := line(x, y)
-	d.PerRoom = max(0, perMessage*float64(d.Messages()))
+	d.PerRoom = max(0, Figure(perMessage)*Figure(d.Messages()))
 }
 
 // DensityStep is what was measured with so many connections.
 type DensityStep struct {
-	Conns   int     `json:"conns"`
-	RSSAnon int64   `json:"rss_anon_bytes"`
-	Heap    int64   `json:"heap_bytes,omitempty"` // in use, when metrics were asked for
-	Slab    int64   `json:"kernel_slab_bytes"`    // of the whole machine: sockets of both ends, when both are here
-	Own     int64   `json:"own_rss_anon_bytes"`
-	PerConn float64 `json:"bytes_per_conn"` // since the step before
+	Conns   int    `json:"conns"`
+	RSSAnon Figure `json:"rss_anon_bytes"`
+	Heap    int64  `json:"heap_bytes,omitempty"` // in use, when metrics were asked for
+	Slab    Figure `json:"kernel_slab_bytes"`    // of the whole machine: sockets of both ends, when both are here
+	Own     Figure `json:"own_rss_anon_bytes"`
+	PerConn Figure `json:"bytes_per_conn"` // since the step before
 }
 
 // Sum draws the line through the steps. The first, without connections, is
@@ -67,19 +67,21 @@ func (d *Density) Sum() {
 	if len(steps) > 2 {
 		steps = steps[1:]
 	}
-	of := func(value func(*DensityStep) int64) (slope, base float64) {
+	of := func(value func(*DensityStep) Figure) (slope, base Figure) {
 		var x, y []float64
 		for i := range steps {
 			x, y = append(x, float64(steps[i].Conns)), append(y, float64(value(&steps[i])))
 		}
-		return line(x, y)
+		a, b := line(x, y)
+		return Figure(a), Figure(b)
 	}
-	d.BytesPerConn, d.BaseBytes = of(func(s *DensityStep) int64 { return s.RSSAnon })
-	d.HeapBytes, _ = of(func(s *DensityStep) int64 { return s.Heap })
-	d.SlabBytes, _ = of(func(s *DensityStep) int64 { return s.Slab })
-	d.OwnBytes, _ = of(func(s *DensityStep) int64 { return s.Own })
+	d.BytesPerConn, d.BaseBytes = of(func(s *DensityStep) Figure { return s.RSSAnon })
+	heap, _ := of(func(s *DensityStep) Figure { return Figure(s.Heap) })
+	d.HeapBytes = float64(heap)
+	d.SlabBytes, _ = of(func(s *DensityStep) Figure { return s.Slab })
+	d.OwnBytes, _ = of(func(s *DensityStep) Figure { return s.Own })
 	if len(d.Steps) > 0 {
-		d.BaseBytes = max(d.BaseBytes, float64(d.Steps[0].RSSAnon))
+		d.BaseBytes = max(d.BaseBytes, d.Steps[0].RSSAnon)
 	}
 	if d.Rooms != nil {
 		d.Rooms.sum()
@@ -104,18 +106,19 @@ func (t Table) density(d *Density) {
 	for _, s := range d.Steps {
 		each, heap := "", ""
 		if s.Conns > 0 {
-			each = fmt.Sprintf("%.0f", s.PerConn)
+			each = s.PerConn.Text("%.0f")
 		}
 		if s.Heap > 0 {
 			heap = Mib(s.Heap)
 		}
-		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\t%s\n", s.Conns, Mib(s.RSSAnon), each, heap, Mib(s.Slab), Mib(s.Own))
+		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\t%s\n", s.Conns, s.RSSAnon.Mib(), each, heap, s.Slab.Mib(), s.Own.Mib())
 	}
 	_ = t.Flush()
-	t.Row("density", fmt.Sprintf("%.0f bytes a connection (slope of RssAnon); this tool %.0f, the kernel's slabs %.0f for both ends", d.BytesPerConn, d.OwnBytes, d.SlabBytes))
-	t.Row("without any", Mib(int64(d.BaseBytes))+" (RssAnon)")
+	t.Row("density", fmt.Sprintf("%s (slope of RssAnon); this tool %s, the kernel's slabs %s for both ends",
+		d.BytesPerConn.Text("%.0f bytes a connection"), d.OwnBytes.Text("%.0f"), d.SlabBytes.Text("%.0f")))
+	t.Row("without any", d.BaseBytes.Mib()+" (RssAnon)")
 	if m := d.Rooms; m != nil {
-		t.Row("rooms", fmt.Sprintf("%.0f bytes a room with %d messages of %d bytes (slope of RssAnon over %d rooms)", m.PerRoom, m.Messages(), m.Payload, m.Rooms))
+		t.Row("rooms", fmt.Sprintf("%s with %d messages of %d bytes (slope of RssAnon over %d rooms)", m.PerRoom.Text("%.0f bytes a room"), m.Messages(), m.Payload, m.Rooms))
 	}
 }
 

@@ -10,7 +10,7 @@ func TestDensitySum(t *testing.T) {
 		Steps: []DensityStep{{Conns: 0, RSSAnon: 900}, {Conns: 10, RSSAnon: 5000}, {Conns: 20, RSSAnon: 9000}, {Conns: 40, RSSAnon: 17000}},
 		Rooms: &DensityRooms{Rooms: 5, Steps: []RoomStep{{25, 20_000}, {50, 20_000 + 5*25*100}, {100, 20_000 + 5*75*100}}},
 	}
-	near := func(got, want float64) bool { return math.Abs(got-want) < 1e-6 }
+	near := func(got Figure, want float64) bool { return math.Abs(float64(got)-want) < 1e-6 }
 	if d.Sum(); !near(d.BytesPerConn, 400) || !near(d.BaseBytes, 1000) || !near(d.Rooms.PerRoom, 100*100) {
 		t.Errorf("%.1f bytes a connection above %.1f, want 400 above 1000; %.1f a room, want 10000", d.BytesPerConn, d.BaseBytes, d.Rooms.PerRoom)
 	}

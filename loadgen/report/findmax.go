@@ -32,9 +32,9 @@ type Attempt struct {
 	Delivered float64   `json:"delivered_per_s"`
 	Delivery  Quantiles `json:"delivery"`
 	Ack       Quantiles `json:"ack"`
-	CPU       float64   `json:"server_cores"`
+	CPU       Figure    `json:"server_cores"`
 	ToolCPU   float64   `json:"tool_cores"`
-	RSS       int64     `json:"server_rss_bytes"`
+	RSS       Figure    `json:"server_rss_bytes"`
 }
 
 // Add takes the next attempt.
@@ -77,8 +77,8 @@ func writeFind(out io.Writer, r *Report) error {
 	fmt.Fprintf(t, "%s\tresult\tdeliveries/s\tdelivery p50\tp99\tack p99\tserver cores\ttool cores\tserver RSS\n", p.Knob)
 	for i := range p.Attempts {
 		a := &p.Attempts[i]
-		fmt.Fprintf(t, "%.0f\t%s\t%.0f\t%s\t%s\t%s\t%.2f\t%.2f\t%s\n", a.Value, a.result(), a.Delivered, Short(a.Delivery.P50), Short(a.Delivery.P99),
-			Short(a.Ack.P99), a.CPU, a.ToolCPU, Mib(a.RSS))
+		fmt.Fprintf(t, "%.0f\t%s\t%.0f\t%s\t%s\t%s\t%s\t%.2f\t%s\n", a.Value, a.result(), a.Delivered, Short(a.Delivery.P50), Short(a.Delivery.P99),
+			Short(a.Ack.P99), a.CPU.Text("%.2f"), a.ToolCPU, a.RSS.Mib())
 	}
 	fmt.Fprintln(t)
 	_ = t.Flush() // the last Flush has the error
@@ -107,7 +107,7 @@ func (p *FindMax) writeCSV(out io.Writer) error {
 	for i := range p.Attempts {
 		a := &p.Attempts[i]
 		_ = w.Write([]string{number(a.Value), strconv.FormatBool(a.Met), strings.Join(a.Why, ", "), a.Resource, number(a.Delivered), // Error has it
-			number(a.Delivery.P50), number(a.Delivery.P99), number(a.Delivery.Max), number(a.Ack.P99), number(a.CPU), number(a.ToolCPU), strconv.FormatInt(a.RSS, 10)})
+			number(a.Delivery.P50), number(a.Delivery.P99), number(a.Delivery.Max), number(a.Ack.P99), a.CPU.cell(), number(a.ToolCPU), a.RSS.cell()})
 	}
 	w.Flush()
 	return w.Error()
@@ -135,7 +135,7 @@ func (p *FindMax) charts() []chart.Chart {
 			line("ack p99", func(a *Attempt) float64 { return none(a.Ack.P99) })}},
 		{Title: "deliveries a second by attempt", XLabel: p.Knob, Dots: true, Lines: []chart.Line{line("delivered", func(a *Attempt) float64 { return a.Delivered })}},
 		{Title: "cores used by attempt", XLabel: p.Knob, Dots: true, Lines: []chart.Line{
-			line("server", func(a *Attempt) float64 { return a.CPU }), line("this tool", func(a *Attempt) float64 { return a.ToolCPU })}},
+			line("server", func(a *Attempt) float64 { return float64(a.CPU) }), line("this tool", func(a *Attempt) float64 { return a.ToolCPU })}},
 		{Title: "resident memory of the server by attempt", XLabel: p.Knob, Dots: true, YTick: func(v float64) string { return Mib(int64(v)) },
 			Lines: []chart.Line{line("RSS", func(a *Attempt) float64 { return float64(a.RSS) })}},
 	}

@@ -27,10 +27,10 @@ type Attack struct {
 	RatioP99 float64   `json:"ratio_p99"`
 	Lag      Quantiles `json:"tool_lag"` // of this tool's own loops during the attack: it shares the machine
 	Closed   uint64    `json:"honest_closed"`
-	CPU      float64   `json:"server_cpu_percent,omitempty"` // of one core, during
-	QuietCPU float64   `json:"server_cpu_percent_before,omitempty"`
-	RestCPU  float64   `json:"server_cpu_percent_after,omitempty"`
-	Growth   int64     `json:"server_rss_growth_bytes,omitempty"` // the highest during, against the end of the quiet before
+	CPU      Figure    `json:"server_cpu_percent,omitempty"` // of one core, during
+	QuietCPU Figure    `json:"server_cpu_percent_before,omitempty"`
+	RestCPU  Figure    `json:"server_cpu_percent_after,omitempty"`
+	Growth   Figure    `json:"server_rss_growth_bytes,omitempty"` // the highest during, against the end of the quiet before
 }
 
 // Compare puts the time of the attack in relation to the quiet around it.
@@ -50,8 +50,9 @@ func (t Table) hostile(p *Hostile) {
 		if a.Missing != "" {
 			ends = []string{"left out: " + a.Missing}
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%.2f\t%.0f%% (%.0f%%, %.0f%%)\t%s\n", a.Name, strings.Join(ends, ", "),
-			Short(a.During.P50), Short(a.During.P99), Short(a.During.Max), Short(max(a.Before.P99, a.After.P99)), a.RatioP99, a.CPU, a.QuietCPU, a.RestCPU, Mib(a.Growth))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%.2f\t%s (%s, %s)\t%s\n", a.Name, strings.Join(ends, ", "),
+			Short(a.During.P50), Short(a.During.P99), Short(a.During.Max), Short(max(a.Before.P99, a.After.P99)), a.RatioP99,
+			a.CPU.Text("%.0f%%"), a.QuietCPU.Text("%.0f%%"), a.RestCPU.Text("%.0f%%"), a.Growth.Mib())
 	}
 	fmt.Fprintln(t)
 	_ = t.Flush() // the last Flush has the error

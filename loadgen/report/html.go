@@ -74,7 +74,7 @@ func sent(s *Second) float64      { return s.Sent }
 func acked(s *Second) float64     { return s.Acked }
 func delivered(s *Second) float64 { return s.Delivered }
 func open(s *Second) float64      { return float64(s.Open) }
-func serverCPU(s *Second) float64 { return s.CPU }
+func serverCPU(s *Second) float64 { return float64(s.CPU) }
 func toolCPU(s *Second) float64   { return s.ToolCPU }
 
 // none makes a gap of a second without a value.

@@ -176,22 +176,22 @@ type Tool struct {
 	Loops   int       `json:"loops"`
 	Workers int       `json:"workers,omitempty"` // processes, where there were several
 	Lag     Quantiles `json:"lag"`               // of the event loops' turns
-	RSS     int64     `json:"rss_bytes"`
-	RSSAnon int64     `json:"rss_anon_bytes"`
+	RSS     Figure    `json:"rss_bytes"`
+	RSSAnon Figure    `json:"rss_anon_bytes"`
 
 	ClockError float64 `json:"clock_error_us,omitempty"` // by which deliveries from one worker's members to another's may be wrong
 }
 
 // Server is what the server's process used.
 type Server struct {
-	ConnectCPU    float64 `json:"connect_cpu_s"`
-	PerConnect    float64 `json:"cpu_us_per_connect"`
-	MeasuredCPU   float64 `json:"measured_cpu_s"`
-	PerCPUSecond  float64 `json:"deliveries_per_cpu_s"`
-	CPUPercent    float64 `json:"measured_cpu_percent"` // of one core
-	RSS           int64   `json:"rss_bytes"`
-	RSSAnon       int64   `json:"rss_anon_bytes"`
-	RSSAnonBefore int64   `json:"rss_anon_before_bytes"`
+	ConnectCPU    Figure `json:"connect_cpu_s"`
+	PerConnect    Figure `json:"cpu_us_per_connect"`
+	MeasuredCPU   Figure `json:"measured_cpu_s"`
+	PerCPUSecond  Figure `json:"deliveries_per_cpu_s"`
+	CPUPercent    Figure `json:"measured_cpu_percent"` // of one core
+	RSS           Figure `json:"rss_bytes"`
+	RSSAnon       Figure `json:"rss_anon_bytes"`
+	RSSAnonBefore Figure `json:"rss_anon_before_bytes"`
 }
 
 // Expect writes down reasons for exit code 1 that the scenario names.

@@ -1,7 +1,5 @@
 package report
 
-import "time"
-
 // Snapshot is a fleet's counts at one time.
 type Snapshot struct {
 	Counts
@@ -15,7 +13,7 @@ type Snapshot struct {
 
 // Usage is what a process has used: CPU since it began, memory now.
 type Usage struct {
-	CPU     time.Duration
-	RSS     int64 // resident bytes
-	RSSAnon int64 // of these, anonymous: heap and stacks, not the program's file
+	CPU     Figure // seconds
+	RSS     Figure // resident bytes
+	RSSAnon Figure // of these, anonymous: heap and stacks, not the program's file
 }

@@ -49,7 +49,7 @@ func WriteTable(out io.Writer, r *Report) error {
 		t.Row("database", r.Rows.Line())
 	}
 	t.Row("tool", fmt.Sprintf("CPU %.2f s of %.1f s, %d loops", r.Tool.CPU, r.Tool.Seconds, r.Tool.Loops), some(uint64(r.Tool.Workers), "workers"), clocks(r.Tool.ClockError),
-		"lag p99 "+Short(r.Tool.Lag.P99)+" max "+Short(r.Tool.Lag.Max), "RssAnon "+Mib(r.Tool.RSSAnon))
+		"lag p99 "+Short(r.Tool.Lag.P99)+" max "+Short(r.Tool.Lag.Max), "RssAnon "+r.Tool.RSSAnon.Mib())
 	if r.Server != nil {
 		t.server(r.Server)
 	}
@@ -208,12 +208,16 @@ func (t Table) check(c *Check) {
 }
 
 func (t Table) server(s *Server) {
-	t.Row("server", fmt.Sprintf("CPU %.2f s to connect (%.0f µs each)", s.ConnectCPU, s.PerConnect))
+	if s.ConnectCPU.Known() {
+		t.Row("server", fmt.Sprintf("CPU %.2f s to connect (%.0f µs each)", s.ConnectCPU, s.PerConnect))
+	} else {
+		t.Row("server", "CPU "+notKnown)
+	}
 	if s.MeasuredCPU > 0 {
 		t.Row("", fmt.Sprintf("CPU %.2f s measured (%.0f%% of a core), %.0f deliveries per CPU second",
 			s.MeasuredCPU, s.CPUPercent, s.PerCPUSecond))
 	}
-	t.Row("", fmt.Sprintf("RSS %s, RssAnon %s (%s before)", Mib(s.RSS), Mib(s.RSSAnon), Mib(s.RSSAnonBefore)))
+	t.Row("", fmt.Sprintf("RSS %s, RssAnon %s (%s before)", s.RSS.Mib(), s.RSSAnon.Mib(), s.RSSAnonBefore.Mib()))
 }
 
 // Mib writes bytes in MiB.

@@ -4,7 +4,6 @@ import (
 	"encoding/csv"
 	"io"
 	"strconv"
-	"time"
 )
 
 // Second is one second of a run.
@@ -23,8 +22,8 @@ type Second struct {
 	Rejoined  uint64  `json:"rejoined"`
 	Faults    uint64  `json:"faults"`
 	ToolCPU   float64 `json:"tool_cpu_percent"` // of one core
-	CPU       float64 `json:"server_cpu_percent,omitempty"`
-	RSSAnon   int64   `json:"server_rss_anon_bytes,omitempty"`
+	CPU       Figure  `json:"server_cpu_percent,omitempty"`
+	RSSAnon   Figure  `json:"server_rss_anon_bytes,omitempty"`
 }
 
 // maxSeconds bounds a timeline: longer runs have their first day in it.
@@ -40,12 +39,12 @@ func NewSecond(from, to *Snapshot, began int64) Second {
 		P50: to.Recent.P50, P99: to.Recent.P99, Max: to.Recent.Max,
 		Unsent: to.Unsent - from.Unsent, Closed: to.Closed - from.Closed, Rejoined: to.Rejoined - from.Rejoined,
 		Faults:  to.Duplicated + to.Reordered + to.Unexpected - from.Duplicated - from.Reordered - from.Unexpected,
-		ToolCPU: percent(to.Own.CPU-from.Own.CPU, seconds),
+		ToolCPU: float64(percent(to.Own.CPU-from.Own.CPU, seconds)),
 		CPU:     max(0, percent(to.Server.CPU-from.Server.CPU, seconds)), RSSAnon: to.Server.RSSAnon,
 	}
 }
 
-func percent(cpu time.Duration, seconds float64) float64 { return cpu.Seconds() / seconds * 100 }
+func percent(cpu Figure, seconds float64) Figure { return cpu / Figure(seconds) * 100 }
 
 // writeCSV writes the timeline, a line a second; of a search, a line an attempt.
 func (r *Report) writeCSV(out io.Writer) error {
@@ -61,7 +60,7 @@ func (r *Report) writeCSV(out io.Writer) error {
 		s := &r.Timeline[i]
 		_ = w.Write([]string{number(s.At), s.Phase, count(s.Open), number(s.Sent), number(s.Acked), number(s.Delivered),
 			number(s.P50), number(s.P99), number(s.Max), count(s.Unsent), count(s.Closed), count(s.Rejoined), count(s.Faults),
-			number(s.ToolCPU), number(s.CPU), strconv.FormatInt(s.RSSAnon, 10)}) // Error has it
+			number(s.ToolCPU), s.CPU.cell(), s.RSSAnon.cell()}) // Error has it
 	}
 	w.Flush()
 	return w.Error()
