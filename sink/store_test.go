@@ -271,6 +271,13 @@ func TestOpen(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	t.Run("asks for the disk's own cache to be written, where there is such a call", func(t *testing.T) {
+		var asks bool
+		s := openStore(t, SyncFull)
+		if err := s.writer.conn.QueryRowContext(t.Context(), `PRAGMA fullfsync`).Scan(&asks); err != nil || !asks {
+			t.Errorf("fullfsync %v, %v", asks, err)
+		}
+	})
 	t.Run("twice", func(t *testing.T) {
 		dir := t.TempDir()
 		s := openStoreIn(t, dir, SyncNormal)
