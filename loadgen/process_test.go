@@ -13,6 +13,12 @@ import (
 // unknown reports whether nothing is known of a process.
 func unknown(u report.Usage) bool { return !u.CPU.Known() && !u.RSS.Known() && !u.RSSAnon.Known() }
 
+// usageKnown reports whether this system tells what processes use.
+func usageKnown() bool {
+	u, err := processUsage(os.Getpid())
+	return err == nil && u.RSSAnon.Known()
+}
+
 // A system that does not tell what processes use is no reason to fail; one that
 // tells a part has the rest left out.
 func TestUsageNotKnown(t *testing.T) {
