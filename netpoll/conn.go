@@ -113,7 +113,7 @@ type Conn struct {
 	mode    mode
 	paused  bool // the peer is not read
 	queued  bool // in loop.unsent
-	blocked bool // the socket's buffer is full; EPOLLOUT is armed
+	blocked bool // the socket's buffer is full; writable follows
 	told    bool // in loop.ended
 }
 
@@ -143,33 +143,41 @@ func (c *Conn) RemoteAddr() netip.AddrPort {
 	if c.state == stateDone {
 		return netip.AddrPort{}
 	}
-	return peerNow(int(c.fd))
+	return peerNow(c.loop.poll.fd(c))
 }
 
-// readable is EPOLLIN, or an end of some kind.
-func (c *Conn) readable() {
+// readable reads once; there may be nothing, or an end of some kind. It returns whether
+// there may be more.
+func (c *Conn) readable() bool {
 	l := c.loop
-	n, errno := readNow(int(c.fd), l.buf)
+	n, errno := l.poll.read(c, l.buf)
 	if errno == unix.EAGAIN || errno == unix.EINTR {
-		return
+		return false
 	}
 	if errno != 0 || n == 0 {
 		c.inputEnded(errno)
-		return
+		return false
 	}
+	c.came(l.buf[:n])
+	return n == len(l.buf)
+}
+
+// came takes in what was read. b is the loop's buffer, or as good, and is changed.
+func (c *Conn) came(b []byte) {
+	l := c.loop
 	l.stats.reads.Add(1)
-	l.stats.bytesIn.Add(uint64(n))
+	l.stats.bytesIn.Add(uint64(len(b)))
 	switch c.state {
 	case stateParting, stateDeaf:
 	case stateHead:
-		c.readRequest(l.buf[:n])
+		c.readRequest(b)
 	case stateDialHead:
-		c.readResponse(l.buf[:n])
+		c.readResponse(b)
 	case stateOpen:
 		c.since = l.second
-		c.readFrames(l.buf[:n])
+		c.readFrames(b)
 	default:
-		c.readFrames(l.buf[:n])
+		c.readFrames(b)
 	}
 }
 
@@ -183,6 +191,10 @@ func (c *Conn) inputEnded(errno unix.Errno) {
 	case errno != 0, c.mode&(modeEOF|modeClient) != 0:
 		// Of a server nothing more is to be had; with modeEOF both sides have ended.
 		c.cutOff(errno)
+	case !c.loop.poll.outlivesEOF():
+		if c.flush(); c.state != stateDone { // what is queued has only now
+			c.cutOff(errno)
+		}
 	case c.state == stateOpen:
 		c.mode |= modeEOF
 		c.since = c.loop.second
@@ -236,7 +248,7 @@ func (c *Conn) Resume() {
 // (SO_RCVBUF), instead of what it finds right.
 func (c *Conn) SetReceiveBuffer(bytes int) {
 	if c.state != stateDone {
-		_ = unix.SetsockoptInt(int(c.fd), unix.SOL_SOCKET, unix.SO_RCVBUF, bytes) // a wish
+		_ = unix.SetsockoptInt(c.loop.poll.fd(c), unix.SOL_SOCKET, unix.SO_RCVBUF, bytes) // a wish
 	}
 }
 
@@ -266,8 +278,8 @@ func (c *Conn) Drop() { c.end(codeAbnormal) }
 // whenever it comes back. The socket is full, so it gets more room first; the
 // kernel cuts that to wmem_max. Where it refuses, the bytes wait as others do.
 func (c *Conn) hasten() {
-	fd := int(c.fd)
-	_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, math.MaxInt32)
+	fd := c.loop.poll.fd(c)
+	_ = setLowat(fd, math.MaxInt32)
 	if size, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF); err == nil && c.out != nil {
 		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, size+4*len(c.out.rest()))
 	}
@@ -299,7 +311,7 @@ func (c *Conn) flushed() {
 	case stateParting:
 		c.end(c.code)
 	case stateDeaf:
-		_ = unix.Shutdown(int(c.fd), unix.SHUT_WR)
+		_ = unix.Shutdown(c.loop.poll.fd(c), unix.SHUT_WR)
 	}
 }
 
@@ -317,7 +329,7 @@ func (c *Conn) end(code uint16) {
 	if c.out != nil {
 		c.release()
 	}
-	_ = unix.Close(int(c.fd)) // leaves the epoll set by this
+	c.loop.poll.drop(c)
 	c.loop.engine.conns.Add(-1)
 	c.told = false // once more, to free the slot
 	c.tell()

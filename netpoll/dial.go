@@ -27,41 +27,20 @@ type Dial struct {
 // when the connection ends, a failed attempt included. An error means that
 // there was no socket to try with, and no call follows.
 func (l *Loop) Dial(d *Dial, h Handler) (*Conn, error) {
-	domain := unix.AF_INET
-	if d.Addr.Addr().Is6() {
-		domain = unix.AF_INET6
-	}
-	fd, err := unix.Socket(domain, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return nil, os.NewSyscallError("socket", err)
-	}
-	fail := func(call string, err error) (*Conn, error) {
-		_ = unix.Close(fd)
-		return nil, os.NewSyscallError(call, err)
-	}
-	if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
-		return fail("setsockopt", err)
-	}
-	if d.Local.IsValid() {
-		// The port is chosen at connect, so that one source address serves
-		// as many connections as there are free 4-tuples.
-		_ = unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1)
-		if err := unix.Bind(fd, sockaddr(netip.AddrPortFrom(d.Local, 0))); err != nil {
-			return fail("bind", err)
-		}
-	}
-	if err := unix.Connect(fd, sockaddr(d.Addr)); err != nil && err != unix.EINPROGRESS { //nolint:errorlint // an errno
-		return fail("connect", err)
-	}
 	l.engine.conns.Add(1)
-	c := l.add(fd, stateDial, h)
-	if c == nil {
-		return nil, os.NewSyscallError("epoll_ctl", unix.ENOMEM)
-	}
+	c := l.newConn(stateDial, h)
 	c.mode = modeClient
 	c.in = &inbound{msg: d.request(l)} // until it can be sent
+	if err := l.poll.dial(c, d); err != nil {
+		l.forget(c)
+		return nil, err
+	}
 	return c, nil
 }
+
+// local is the address to connect from. The port is chosen at connect, so that one
+// source address serves as many connections as there are free 4-tuples.
+func (d *Dial) local() netip.AddrPort { return netip.AddrPortFrom(d.Local, 0) }
 
 func sockaddr(a netip.AddrPort) unix.Sockaddr {
 	if a.Addr().Is4() {
@@ -103,14 +82,10 @@ func appendAcceptKey(b []byte, key string) []byte {
 	return base64.StdEncoding.AppendEncode(b, sum[:])
 }
 
-// dialled is EPOLLOUT of a connecting socket: connected, or failed.
-func (c *Conn) dialled() {
-	e, err := unix.GetsockoptInt(int(c.fd), unix.SOL_SOCKET, unix.SO_ERROR)
-	if err == nil && e != 0 {
-		err = unix.Errno(e)
-	}
+// dialled goes on with a socket that has connected, or ends one that has failed to.
+func (c *Conn) dialled(err error) {
 	if err != nil {
-		c.failed(os.NewSyscallError("connect", err))
+		c.failed(err)
 		c.end(codeAbnormal)
 		return
 	}
@@ -121,10 +96,11 @@ func (c *Conn) dialled() {
 	request := c.in.msg
 	c.in = nil
 	c.arm(false)
-	if n, errno := c.write(request); errno != 0 || n < len(request) {
-		if errno == 0 {
-			errno = unix.ENOBUFS // a new socket has room for a request
-		}
+	n, held, errno := c.write(request)
+	if errno == 0 && (n < len(request) || held) {
+		errno = unix.ENOBUFS // a new socket has room for a request
+	}
+	if errno != 0 {
 		c.failed(os.NewSyscallError("write", errno))
 		c.end(codeAbnormal)
 	}

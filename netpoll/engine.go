@@ -12,7 +12,8 @@ import (
 
 // Config is what an Engine is made of. Zero values mean the defaults named.
 type Config struct {
-	Loops int // event loops; default 1
+	Loops  int    // event loops; default 1
+	Engine string // what they stand on, one of Engines; default the first of these
 
 	// Listen side. An Engine without Addr only dials.
 	Addr         string                            // TCP address to listen on, "host:port"
@@ -93,6 +94,7 @@ func (c *Config) setDefaults() {
 // Engine is a set of event loops and, when it has an address, the listener
 // that feeds them.
 type Engine struct {
+	engine
 	cfg    Config
 	loops  []*Loop
 	listen *listener // nil when the engine only dials
@@ -108,7 +110,11 @@ type Engine struct {
 // New makes an engine and binds its address. Nothing runs before Start.
 func New(cfg Config) (*Engine, error) {
 	cfg.setDefaults()
-	e := &Engine{cfg: cfg}
+	kind, err := engineNamed(cfg.Engine)
+	if err != nil {
+		return nil, err
+	}
+	e := &Engine{engine: kind, cfg: cfg}
 	for i := range cfg.Loops {
 		l, err := newLoop(e, i)
 		if err != nil {
@@ -118,7 +124,6 @@ func New(cfg Config) (*Engine, error) {
 		e.loops = append(e.loops, l)
 	}
 	if cfg.Addr != "" {
-		var err error
 		if e.listen, err = newListener(e, cfg.Addr); err != nil {
 			e.abandon()
 			return nil, err
@@ -132,7 +137,7 @@ func (e *Engine) abandon() {
 		e.listen.close()
 	}
 	for _, l := range e.loops {
-		l.closeDescriptors()
+		l.poll.giveUp()
 	}
 }
 
@@ -140,10 +145,10 @@ func (e *Engine) abandon() {
 func (e *Engine) Start() {
 	e.started = true
 	if e.listen != nil {
-		e.listen.watch(e.loops[0])
+		e.listen.acceptor.start()
 	}
 	for _, l := range e.loops {
-		e.wg.Go(l.run) // stopped by Stop
+		e.wg.Go(l.poll.run) // stopped by Stop
 	}
 }
 

@@ -225,10 +225,7 @@ func (d *dialled) Closed(_ *Conn, code uint16) { d.ended <- code }
 
 func TestDial(t *testing.T) {
 	_, addr, _ := startEcho(t, Config{})
-	client, err := New(Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	client := newEngine(t, Config{})
 	client.Start()
 	defer client.Stop()
 	d := &dialled{got: make(chan string, 1), ended: make(chan uint16, 2)}
@@ -257,7 +254,7 @@ func TestAcceptedSocketsHaveNoDelay(t *testing.T) {
 	l := e.Loops()[0]
 	l.Post(func() {
 		l.Each(func(c *Conn) {
-			v, _ := unix.GetsockoptInt(int(c.fd), unix.IPPROTO_TCP, unix.TCP_NODELAY)
+			v, _ := unix.GetsockoptInt(c.loop.poll.fd(c), unix.IPPROTO_TCP, unix.TCP_NODELAY)
 			result <- v
 		})
 	})
@@ -290,8 +287,12 @@ func TestIdleConnectionBudget(t *testing.T) {
 	}
 	perConn := float64(heapInUse()-before) / n
 	t.Logf("%.0f bytes of heap for an idle connection", perConn)
-	if perConn > 110 {
-		t.Errorf("an idle connection costs %.0f bytes of heap, want at most 110", perConn)
+	budget := 110.0
+	if onNbio() {
+		budget += 320 // nbio.Conn with two net.TCPAddr, and its place in our table
+	}
+	if perConn > budget {
+		t.Errorf("an idle connection costs %.0f bytes of heap, want at most %.0f", perConn, budget)
 	}
 	if g := runtime.NumGoroutine(); g > goroutines {
 		t.Errorf("%d goroutines, %d before the connections", g, goroutines)
@@ -305,7 +306,7 @@ var bareRequest = []byte("GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nC
 	"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
 
 func bareHandshake(t *testing.T, target unix.Sockaddr) int {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

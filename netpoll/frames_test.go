@@ -157,10 +157,8 @@ func feed(input []byte, step int) (*recorder, uint16) {
 	e := &Engine{}
 	e.cfg.setDefaults()
 	e.cfg.MaxMessage = 300
-	l := &Loop{engine: e, slots: make([]*Conn, 2)}
 	r := &recorder{}
-	c := &Conn{loop: l, handler: r, fd: -1, slot: 1, state: stateOpen}
-	l.slots[1] = c
+	c := bareConn(e, -1, r)
 	for b := append([]byte(nil), input...); len(b) > 0 && c.state.reading(); {
 		n := min(step, len(b))
 		c.readFrames(b[:n])
@@ -189,8 +187,7 @@ func FuzzReadFrames(f *testing.F) {
 func BenchmarkReadWhole(b *testing.B) {
 	e := &Engine{}
 	e.cfg.setDefaults()
-	l := &Loop{engine: e, slots: make([]*Conn, 2)}
-	c := &Conn{loop: l, handler: discard{}, fd: -1, slot: 1, state: stateOpen}
+	c := bareConn(e, -1, discard{})
 	in := text(strings.Repeat("x", 200))
 	buf := make([]byte, len(in))
 	b.ReportAllocs()

@@ -8,12 +8,35 @@ import (
 	"time"
 
 	"github.com/gobwas/ws"
-	"golang.org/x/sys/unix"
 )
+
+func needsHalfClose(t *testing.T) {
+	if onNbio() {
+		t.Skip("nbio closes a socket when its peer has ended the other direction")
+	}
+}
+
+// Where a connection does not outlive the end of its input, what came before is read and
+// answered, as far as the answers are there at once.
+func TestEndOfInput(t *testing.T) {
+	_, addr, ended := startEcho(t, Config{})
+	p := handshake(t, addr)
+	p.send(join(text("a"), text(strings.Repeat("x", 60_000)), text("b")))
+	_ = p.Conn.(*net.TCPConn).CloseWrite()
+	if !onNbio() {
+		p.expect(ws.OpText, "a")
+		p.expect(ws.OpText, strings.Repeat("x", 60_000))
+		p.expect(ws.OpText, "b")
+	}
+	if code := <-ended; code != codeAbnormal {
+		t.Errorf("the handler was told %d", code)
+	}
+}
 
 // A peer that ends its side of the connection and still reads gets what is queued for
 // it, however much more than its socket takes, and then the end.
 func TestHalfClosedPeerReadsOn(t *testing.T) {
+	needsHalfClose(t)
 	_, addr, ended := startEcho(t, Config{MaxQueue: 64 << 20})
 	p := handshake(t, addr)
 	message := strings.Repeat("x", 60_000)
@@ -47,6 +70,7 @@ func (h *owing) HalfClosed(c *Conn) { h.halfClosed <- c }
 // A connection whose peer has ended its side is not kept for longer than a close takes,
 // whatever its Handler waits for; and it does not keep its loop busy meanwhile.
 func TestHalfClosedIsBounded(t *testing.T) {
+	needsHalfClose(t)
 	h := &owing{echo{make(chan uint16, 1)}, make(chan *Conn, 1)}
 	e, addr := start(t, Config{CloseTimeout: 2 * time.Second}, func() Handler { return h })
 	p := handshake(t, addr)
@@ -73,6 +97,7 @@ func TestHalfClosedIsBounded(t *testing.T) {
 // A connection whose peer has ended its side can be closed like any other: the close
 // frame is not waited to be answered.
 func TestHalfClosedIsClosed(t *testing.T) {
+	needsHalfClose(t)
 	h := &owing{echo{make(chan uint16, 1)}, make(chan *Conn, 1)}
 	_, addr := start(t, Config{CloseTimeout: time.Hour}, func() Handler { return h })
 	p := handshake(t, addr)
@@ -89,21 +114,28 @@ func TestHalfClosedIsClosed(t *testing.T) {
 // Sockets that wait to be taken over by a loop when it ends are closed, and count no
 // more: accepted ones and handed back ones, before its end and after.
 func TestAdoptionAtTheEnd(t *testing.T) {
-	e, err := New(Config{Loops: 1})
+	e := newEngine(t, Config{Loops: 1})
+	defer e.abandon()
+	l := e.loops[0]
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := e.loops[0]
+	defer ln.Close() //nolint:errcheck // a test's
 	socket := func(back *handedBack) io.Reader {
-		fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+		p := connect(t, ln.Addr().String())
+		conn, err := ln.Accept()
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(func() { _ = unix.Close(fds[1]) })
+		s, err := e.take(conn.(*net.TCPConn))
+		if err != nil {
+			t.Fatal(err)
+		}
 		e.conns.Add(1)
 		e.heads.Add(1)
-		l.adopt(adopted{int32(fds[0]), back})
-		return fdReader(fds[1])
+		l.adopt(adopted{s, back})
+		return p
 	}
 	others := []io.Reader{socket(nil), socket(&handedBack{head: bareRequest})}
 	l.shutdown()
@@ -116,16 +148,6 @@ func TestAdoptionAtTheEnd(t *testing.T) {
 	if conns, heads := e.Conns(), e.heads.Load(); conns != 0 || heads != 0 {
 		t.Errorf("%d connections are counted, %d of them in their handshake", conns, heads)
 	}
-}
-
-type fdReader int
-
-func (fd fdReader) Read(b []byte) (int, error) {
-	n, err := unix.Read(int(fd), b)
-	if n == 0 && err == nil {
-		err = io.EOF
-	}
-	return max(n, 0), err
 }
 
 // Connections that the HTTP server has not accepted when it is shut down are answered,

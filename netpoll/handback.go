@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -23,19 +24,23 @@ func (e *Engine) handBack(w http.ResponseWriter, r *http.Request, line requestLi
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
-	defer conn.Close() //nolint:errcheck // the loop has its own descriptor
-	tcp, ok := conn.(*readConn)
+	read, ok := conn.(*readConn)
 	if !ok {
-		return // not a connection of ours: it is closed
+		_ = conn.Close() // not a connection of ours
+		return
 	}
-	fd, err := duplicate(tcp.Conn)
+	tcp, ok := read.release().(*net.TCPConn)
+	if !ok {
+		return // as above
+	}
+	ahead, _ := rw.Reader.Peek(rw.Reader.Buffered()) // what is buffered can be peeked at
+	s, err := e.take(tcp)
 	if err != nil {
 		return // out of descriptors: the client sees a closed connection
 	}
-	ahead, _ := rw.Reader.Peek(rw.Reader.Buffered()) // what is buffered can be peeked at
 	e.conns.Add(1)
 	e.heads.Add(1)
-	e.pick().adopt(adopted{int32(fd), &handedBack{line, requestHead(r), bytes.Clone(ahead), tcp.client}})
+	e.pick().adopt(adopted{s, &handedBack{line, requestHead(r), bytes.Clone(ahead), read.client}})
 }
 
 // handedBack is what a loop has to know of a connection that it gets from the HTTP
@@ -58,13 +63,9 @@ func requestHead(r *http.Request) []byte {
 	return b.Bytes()
 }
 
-// duplicate returns a descriptor of its own for a connection's socket.
-func duplicate(conn net.Conn) (int, error) {
-	sc, ok := conn.(*net.TCPConn)
-	if !ok {
-		return -1, errNotTCP
-	}
-	rc, err := sc.SyscallConn()
+// duplicate returns a descriptor of its own for a socket.
+func duplicate(conn syscall.Conn) (int, error) {
+	rc, err := conn.SyscallConn()
 	if err != nil {
 		return -1, err
 	}

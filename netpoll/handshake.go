@@ -235,7 +235,7 @@ func (c *Conn) request(b, head []byte, client netip.AddrPort) {
 
 // handshake answers a whole request that was routed here; rest is what came behind it.
 func (c *Conn) handshake(line requestLine, head, rest []byte, client netip.AddrPort) {
-	if c.turnAway() {
+	if !c.keep() || c.turnAway() {
 		return
 	}
 	response, h := c.loop.upgrade.answer(c, line, head, client)
@@ -246,6 +246,16 @@ func (c *Conn) handshake(line requestLine, head, rest []byte, client netip.AddrP
 	c.in = nil
 	c.open(h, response)
 	c.readFrames(rest)
+}
+
+// keep says that the connection is not for the HTTP server: it is written to from now on.
+// It reports false where that cannot be, and the connection has ended.
+func (c *Conn) keep() bool {
+	if err := c.loop.poll.keep(c); err != nil {
+		c.end(codeAbnormal)
+		return false
+	}
+	return true
 }
 
 // headEnd is where a head ends, behind its first empty line, or 0 while there is none.
@@ -303,6 +313,9 @@ func (c *Conn) open(h Handler, first []byte) {
 // refuse sends an HTTP response and ends the connection.
 func (c *Conn) refuse(response []byte) {
 	c.loop.stats.badHandshakes.Add(1)
+	if !c.keep() {
+		return
+	}
 	c.in = nil
 	c.headRead()
 	c.state = stateDeaf

@@ -3,19 +3,61 @@ package netpoll
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"io"
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/gobwas/ws"
+	"golang.org/x/sys/unix"
 
 	"github.com/hubbub-chat/hubbub/internal/leaks"
 )
 
+// engineUnderTest is what HUBBUB_ENGINE says, as for the server: make engines.
+var engineUnderTest = cmp.Or(os.Getenv("HUBBUB_ENGINE"), Engines()[0])
+
 func TestMain(m *testing.M) { leaks.Main(m) }
+
+// newEngine is New, of the engine under test.
+func newEngine(t testing.TB, cfg Config) *Engine {
+	t.Helper()
+	cfg.Engine = engineUnderTest
+	e, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+// onNbio is for what is different there, and is meant to be.
+func onNbio() bool { return engineUnderTest == "nbio" }
+
+// bare is a poller of sockets that nobody polls: a test moves things itself.
+type bare struct{ poller }
+
+func (bare) keep(*Conn) error      { return nil }
+func (bare) fd(c *Conn) int        { return int(c.fd) }
+func (bare) arm(*Conn, bool, bool) {}
+func (bare) outlivesEOF() bool     { return true }
+func (bare) drop(c *Conn)          { _ = unix.Close(int(c.fd)) }
+func (bare) write(c *Conn, b []byte) (int, bool, syscall.Errno) {
+	n, err := unix.Write(int(c.fd), b)
+	return n, false, errno(err)
+}
+
+// bareConn is an open connection of a loop that does not run.
+func bareConn(e *Engine, fd int, h Handler) *Conn {
+	l := &Loop{engine: e, poll: bare{}, slots: make([]*Conn, 2)}
+	c := &Conn{loop: l, handler: h, fd: int32(fd), slot: 1, state: stateOpen}
+	l.slots[1] = c
+	return c
+}
 
 // echo sends every message back, and records the end.
 type echo struct {
@@ -47,10 +89,7 @@ func startWatched(t testing.TB, cfg Config, handler func() Handler, httpState fu
 	if cfg.Upgrade == nil {
 		cfg.Upgrade = func(*Request) (Handler, *Reject) { return handler(), nil }
 	}
-	e, err := New(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
+	e := newEngine(t, cfg)
 	web := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case "/whoami":

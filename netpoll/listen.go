@@ -2,7 +2,6 @@ package netpoll
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -15,24 +14,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// listener accepts sockets and deals them to the loops. It bypasses
-// net.Conn, which would cost each connection a descriptor twice, its
-// addresses, and a place in the runtime's own epoll set.
-//
-// The first loop accepts, between its other events, and deals the sockets out
-// in turn. (Rejected: a goroutine that accepts, which costs a wake-up of
-// itself and one of the loop for every connection; a listener per loop with
-// SO_REUSEPORT, which lets a second server bind the same address unnoticed;
-// the listener in every loop's set, which wakes them all or always the same.)
+// listener deals the sockets that its acceptor takes to the loops, in turn, or turns
+// them away.
 type listener struct {
-	engine *Engine
-	addr   net.Addr
-	http   *httpListener
-	full   []byte // the answer when it is
-
-	// owned by the first loop once that runs
-	fd     int  // -1 when closed
-	paused bool // out of descriptors: not in the epoll set until the next tick
+	engine   *Engine
+	acceptor acceptor
+	addr     net.Addr
+	http     *httpListener
+	full     []byte // the answer when it is
 
 	away   atomic.Bool   // connections are turned away, Config.TurnedAway has been told
 	awayAt atomic.Uint32 // when one was last, loop seconds
@@ -41,10 +30,6 @@ type listener struct {
 }
 
 const (
-	listenSlot    = -1 // the listener's place in epoll events
-	acceptAtOnce  = 64 // then the loop looks after its connections
-	listenBacklog = 4096
-
 	// headsAbove is how many sockets above MaxConns may say what they want: a
 	// server that is full refuses WebSockets, and goes on answering health
 	// checks and scrapes, which cost the loops nothing once their head is read.
@@ -52,7 +37,7 @@ const (
 )
 
 func newListener(e *Engine, addr string) (*listener, error) {
-	lc := net.ListenConfig{Control: func(_, _ string, rc syscall.RawConn) error {
+	lc := net.ListenConfig{KeepAlive: -1, Control: func(_, _ string, rc syscall.RawConn) error {
 		var err error
 		if cerr := rc.Control(func(fd uintptr) { err = setSocketOptions(int(fd)) }); cerr != nil {
 			return cerr
@@ -63,75 +48,37 @@ func newListener(e *Engine, addr string) (*listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer ln.Close() //nolint:errcheck // the duplicate goes on listening
 	tcp, ok := ln.(*net.TCPListener)
 	if !ok {
+		_ = ln.Close()
 		return nil, fmt.Errorf("listen on %s: %w", addr, errNotTCP)
 	}
-	rc, err := tcp.SyscallConn()
-	if err != nil {
+	l := &listener{
+		engine: e, addr: tcp.Addr(), http: newHTTPListener(tcp.Addr()),
+		full: errorResponse(http.StatusServiceUnavailable, "server is full"),
+	}
+	if l.acceptor, err = e.newAcceptor(l, tcp); err != nil {
 		return nil, err
 	}
-	fd := -1
-	if cerr := rc.Control(func(s uintptr) { fd, err = unix.FcntlInt(s, unix.F_DUPFD_CLOEXEC, 0) }); cerr != nil || err != nil {
-		return nil, errors.Join(cerr, err)
-	}
-	// The backlog may be set again; the kernel cuts it to somaxconn.
-	if err := unix.Listen(fd, listenBacklog); err != nil {
-		_ = unix.Close(fd)
-		return nil, os.NewSyscallError("listen", err)
-	}
-	return &listener{
-		engine: e, addr: tcp.Addr(), fd: fd, http: newHTTPListener(tcp.Addr()),
-		full: errorResponse(http.StatusServiceUnavailable, "server is full"),
-	}, nil
+	return l, nil
 }
 
 // notSentLowat is how many bytes the kernel takes beyond what is on its way.
 // Without it a reader that stops fills megabytes of kernel memory first.
 const notSentLowat = 128 << 10
 
-// setSocketOptions sets what Linux hands down from a listener to the sockets
-// it accepts: that saves the calls for each.
+// setSocketOptions sets what a listener hands down to the sockets it accepts: that saves
+// the calls for each.
 func setSocketOptions(fd int) error {
 	if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
 		return os.NewSyscallError("setsockopt", err)
 	}
-	return os.NewSyscallError("setsockopt", unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, notSentLowat))
+	return os.NewSyscallError("setsockopt", setLowat(fd, notSentLowat))
 }
 
-// watch puts the listener into the first loop's set.
-func (ln *listener) watch(l *Loop) {
-	slot := int32(listenSlot)
-	ev := unix.EpollEvent{Events: unix.EPOLLIN, Fd: slot}
-	if ln.fd >= 0 && unix.EpollCtl(l.epfd, unix.EPOLL_CTL_ADD, ln.fd, &ev) == nil {
-		ln.paused = false
-	}
-}
-
-// accept takes what is waiting. On the first loop only.
-func (ln *listener) accept(l *Loop) {
-	for range acceptAtOnce {
-		fd, errno := acceptNow(ln.fd)
-		switch errno {
-		case 0:
-			ln.deal(l, fd)
-		case unix.EINTR, unix.ECONNABORTED:
-		case unix.EAGAIN:
-			return
-		default:
-			// Out of descriptors or memory: the backlog waits until the next
-			// tick, instead of waking the loop again and again.
-			_ = unix.EpollCtl(l.epfd, unix.EPOLL_CTL_DEL, ln.fd, nil)
-			ln.paused = true
-			ln.turnedAway(l, "open files")
-			return
-		}
-	}
-}
-
-// deal gives a new socket to a loop, or refuses it.
-func (ln *listener) deal(l *Loop, fd int) {
+// deal gives a new socket to a loop, or refuses it. l is the loop that this runs on, nil
+// where it is another goroutine.
+func (ln *listener) deal(l *Loop, s socket) {
 	e := ln.engine
 	conns, heads := e.conns.Add(1), e.heads.Add(1)
 	if full := conns > int64(e.cfg.MaxConns)+headsAbove; full || heads > int64(e.cfg.MaxHeads) {
@@ -143,15 +90,14 @@ func (ln *listener) deal(l *Loop, fd int) {
 		} else {
 			ln.turnedAway(l, "connections without a request")
 		}
-		_, _ = unix.Write(fd, ln.full) // best effort: it is new, so it has room
-		_ = unix.Close(fd)
+		e.refuse(s, ln.full)
 		return
 	}
 	ln.accepted.Add(1)
 	if to := e.pick(); to != l {
-		to.adopt(adopted{fd: int32(fd)})
+		to.adopt(adopted{socket: s})
 	} else {
-		l.add(fd, stateHead, nil)
+		l.add(s, false)
 	}
 }
 
@@ -163,14 +109,23 @@ func (c *Conn) turnAway() bool {
 		return false
 	}
 	e.listen.refused.Add(1)
-	_, _ = unix.Write(int(c.fd), e.listen.full) // best effort: nothing was sent, so it has room
+	_, _, _ = c.write(e.listen.full) // best effort: nothing was sent, so it has room
 	c.end(codeAbnormal)
 	e.listen.turnedAway(c.loop, "connections") // it is not counted any more
 	return true
 }
 
-// turnedAway notes that there is no room, and tells once. On any loop.
+// openFiles is the limit that is named when descriptors have run out.
+const openFiles = "open files"
+
+// turnedAway notes that there is no room, and tells once. On the loop l, or, where that is
+// nil, on any goroutine.
 func (ln *listener) turnedAway(l *Loop, limit string) {
+	if l == nil {
+		first := ln.engine.loops[0]
+		first.Post(func() { ln.turnedAway(first, limit) })
+		return
+	}
 	ln.awayAt.Store(l.second)
 	if !ln.away.Swap(true) {
 		ln.engine.cfg.TurnedAway(limit)
@@ -184,9 +139,7 @@ const quietAfter = 10
 // tick tries again what failed for want of descriptors, and tells when there is room.
 // On the first loop only.
 func (ln *listener) tick(l *Loop) {
-	if ln.paused {
-		ln.watch(l)
-	}
+	ln.acceptor.tick()
 	if ln.away.Load() && int32(l.second-ln.awayAt.Load()) >= quietAfter { // loops' seconds differ a little
 		ln.away.Store(false)
 		ln.engine.cfg.TurnedAway("")
@@ -195,10 +148,7 @@ func (ln *listener) tick(l *Loop) {
 
 // close ends listening; on the first loop, or before it runs.
 func (ln *listener) close() {
-	if ln.fd >= 0 {
-		_ = unix.Close(ln.fd)
-		ln.fd = -1
-	}
+	_ = ln.acceptor.close()
 	_ = ln.http.Close()
 }
 
@@ -215,12 +165,7 @@ func (l *Loop) handOver(c *Conn, head []byte, client netip.AddrPort) {
 
 // detach makes a net.Conn of the socket, which is then no longer the Conn's.
 func (c *Conn) detach(head []byte, client netip.AddrPort) (*readConn, error) {
-	fd := int(c.fd)
-	_ = unix.EpollCtl(c.loop.epfd, unix.EPOLL_CTL_DEL, fd, nil)
-	c.fd = -1
-	f := os.NewFile(uintptr(fd), "http")
-	defer f.Close() //nolint:errcheck // FileConn has made its own duplicate
-	conn, err := net.FileConn(f)
+	conn, err := c.loop.poll.detach(c)
 	if err != nil {
 		return nil, err
 	}
@@ -253,9 +198,12 @@ func (c *readConn) Read(b []byte) (int, error) {
 	return c.Conn.Read(b)
 }
 
-func (c *readConn) Close() error {
+func (c *readConn) Close() error { return c.release().Close() }
+
+// release takes the connection off those of the HTTP server, and returns it as it is.
+func (c *readConn) release() net.Conn {
 	c.closed.Do(func() { c.open.Add(-1) })
-	return c.Conn.Close()
+	return c.Conn
 }
 
 // CloseWrite lets net/http end an answer before it closes the connection with

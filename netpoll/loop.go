@@ -2,23 +2,18 @@ package netpoll
 
 import (
 	"math/rand/v2"
-	"os"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 const (
 	readBufferSize = 64 << 10
-	maxEvents      = 512
-	eventSlot      = 0  // the eventfd's place in epoll events
 	ticksPerSecond = 20 // sweeps go through all connections once a second, in as many slices
 )
 
-// Loop is one event loop: an epoll set, the connections in it and the
+// Loop is one event loop: a poller, the connections in it and the
 // goroutine that serves them. A turn of the loop
 //
 //  1. waits for events, not at all when there is work left,
@@ -40,8 +35,7 @@ type Loop struct {
 	// immutable
 	engine *Engine
 	index  int
-	epfd   int // epoll
-	evfd   int // eventfd that ends the wait
+	poll   poller
 
 	// owned by run
 	slots    []*Conn  // connections by slot, nil where free
@@ -67,40 +61,26 @@ type Loop struct {
 	mu     sync.Mutex
 	posts  []func()
 	adopts []adopted // sockets that are to be added, counted already
-	gone   bool      // the descriptors are closed
+	gone   bool      // the loop has shut down
 
 	// atomic
-	woken  atomic.Bool
-	asleep atomic.Bool
-	stats  counters
+	woken atomic.Bool
+	stats counters
 }
 
 func newLoop(e *Engine, index int) (*Loop, error) {
-	epfd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
-	if err != nil {
-		return nil, os.NewSyscallError("epoll_create1", err)
-	}
-	evfd, err := unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)
-	if err != nil {
-		_ = unix.Close(epfd)
-		return nil, os.NewSyscallError("eventfd", err)
-	}
 	l := &Loop{
-		engine: e, index: index, epfd: epfd, evfd: evfd,
-		slots: make([]*Conn, 1), // slot 0 is the eventfd's
+		engine: e, index: index,
+		slots: make([]*Conn, 1), // slot 0 is the poller's own
 		buf:   make([]byte, readBufferSize),
 		began: time.Now(),
 		rng:   rand.NewChaCha8(seed()),
 	}
 	l.now, l.tickAt = l.began, l.began
 	l.upgrade.init(l)
-	// Edge-triggered, so that the eventfd never has to be read.
-	ev := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET}
-	if err := unix.EpollCtl(epfd, unix.EPOLL_CTL_ADD, evfd, &ev); err != nil {
-		l.closeDescriptors()
-		return nil, os.NewSyscallError("epoll_ctl", err)
-	}
-	return l, nil
+	var err error
+	l.poll, err = e.newPoller(l)
+	return l, err
 }
 
 func seed() (s [32]byte) {
@@ -108,11 +88,6 @@ func seed() (s [32]byte) {
 		s[i] = byte(rand.Uint32()) //nolint:gosec // masks are not secrets
 	}
 	return s
-}
-
-func (l *Loop) closeDescriptors() {
-	_ = unix.Close(l.evfd)
-	_ = unix.Close(l.epfd)
 }
 
 // Index is the loop's number in its engine.
@@ -145,7 +120,7 @@ func (l *Loop) Post(f func()) {
 // adopted is a socket on its way to a loop: an accepted one, or one that the HTTP
 // server hands back. It is counted among the connections, and those in their handshake.
 type adopted struct {
-	fd   int32
+	socket
 	back *handedBack // nil for an accepted one
 }
 
@@ -158,31 +133,24 @@ func (l *Loop) adopt(a adopted) {
 	}
 	l.mu.Unlock()
 	if gone {
-		l.engine.abandonSocket(int(a.fd))
+		l.engine.abandonSocket(a.socket)
 		return
 	}
 	l.Wake()
 }
 
 // abandonSocket closes a counted socket that no loop has made a connection of.
-func (e *Engine) abandonSocket(fd int) {
-	_ = unix.Close(fd)
+func (e *Engine) abandonSocket(s socket) {
+	e.refuse(s, nil)
 	e.conns.Add(-1)
 	e.heads.Add(-1)
 }
 
-// Wake makes the loop take a turn. Any goroutine may call it; it costs a
-// system call only while the loop sleeps. (Dekker: each side stores its own
-// flag before it loads the other's, so one of them sees.)
+// Wake makes the loop take a turn. Any goroutine may call it; it costs little
+// while the loop is awake.
 func (l *Loop) Wake() {
-	if l.woken.Swap(true) || !l.asleep.Load() {
-		return
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if !l.gone { // or this would write to somebody else's descriptor
-		one := [8]byte{1}
-		_, _ = unix.Write(l.evfd, one[:]) // EAGAIN: the counter is full, so it is awake
+	if !l.woken.Swap(true) {
+		l.poll.wake()
 	}
 }
 
@@ -195,77 +163,23 @@ func (l *Loop) Each(f func(*Conn)) {
 	}
 }
 
-func (l *Loop) run() {
-	events := make([]unix.EpollEvent, maxEvents)
-	for !l.stopped {
-		n := l.wait(events)
-		l.now = time.Now()
-		l.second = uint32(l.now.Sub(l.began) / time.Second)
-		for i := range events[:n] {
-			l.dispatch(&events[i])
-		}
-		if l.woken.Swap(false) {
-			l.runPosts()
-		}
-		if !l.now.Before(l.tickAt) {
-			l.tick()
-		}
-		l.again = l.onTurn != nil && l.onTurn()
-		l.sendQueued()
-		l.reap()
-	}
-	l.shutdown()
+// begin is the first part of a turn, before what came is read.
+func (l *Loop) begin() {
+	l.now = time.Now()
+	l.second = uint32(l.now.Sub(l.began) / time.Second)
 }
 
-// wait blocks until there is something to do and returns the number of
-// events. While there is work left it only looks, and without the scheduler:
-// a system call that cannot block need not announce itself to it.
-func (l *Loop) wait(events []unix.EpollEvent) int {
-	if l.again || len(l.ended) > 0 {
-		return pollNow(l.epfd, events)
+// turn is the other parts. again then says whether there is work left.
+func (l *Loop) turn() {
+	if l.woken.Swap(false) {
+		l.runPosts()
 	}
-	if n := pollNow(l.epfd, events); n > 0 {
-		return n
+	if !l.now.Before(l.tickAt) {
+		l.tick()
 	}
-	timeout := -1
-	if l.sweeping() {
-		timeout = max(0, int(time.Until(l.tickAt)/time.Millisecond)+1)
-	}
-	l.asleep.Store(true)
-	if l.woken.Load() {
-		timeout = 0
-	}
-	n, err := unix.EpollWait(l.epfd, events, timeout)
-	l.asleep.Store(false)
-	if err != nil {
-		return 0 // EINTR; every other errno is a bug that the next turn meets again
-	}
-	return n
-}
-
-// dispatch serves one event. A panic of the Handler ends the connection it
-// came from and goes no further.
-func (l *Loop) dispatch(ev *unix.EpollEvent) {
-	switch ev.Fd {
-	case eventSlot:
-		return // it has woken the loop, that was all
-	case listenSlot:
-		if ln := l.engine.listen; ln.fd >= 0 {
-			ln.accept(l)
-		}
-		return
-	}
-	c := l.slots[ev.Fd]
-	if c == nil || c.gen != uint32(ev.Pad) || c.state == stateDone {
-		return // an event of a connection that ended earlier in this turn
-	}
-	defer l.guard(c)
-	if ev.Events&unix.EPOLLOUT != 0 {
-		c.writable()
-	}
-	if ev.Events&^uint32(unix.EPOLLOUT) != 0 && c.state != stateDone {
-		c.readable()
-	}
+	l.again = l.onTurn != nil && l.onTurn()
+	l.sendQueued()
+	l.reap()
 }
 
 func (l *Loop) guard(c *Conn) {
@@ -282,7 +196,7 @@ func (l *Loop) runPosts() {
 	l.posts, l.adopts = nil, nil
 	l.mu.Unlock()
 	for _, a := range adopts {
-		if c := l.add(int(a.fd), stateHead, nil); c != nil && a.back != nil {
+		if c := l.add(a.socket, a.back != nil); c != nil && a.back != nil {
 			l.answerHandedBack(c, a.back)
 		}
 	}
@@ -296,9 +210,19 @@ func (l *Loop) answerHandedBack(c *Conn, b *handedBack) {
 	c.handshake(b.line, b.head, b.rest, b.client)
 }
 
-// add makes a connection of a socket. It returns nil when epoll has no room
-// for it; the socket is then closed.
-func (l *Loop) add(fd int, st state, h Handler) *Conn {
+// add makes a connection of a socket that has come, for poller.add. It returns nil when
+// the poller has no room for it.
+func (l *Loop) add(s socket, keep bool) *Conn {
+	c := l.newConn(stateHead, nil)
+	if err := l.poll.add(c, s, keep); err != nil {
+		l.forget(c)
+		return nil
+	}
+	return c
+}
+
+// newConn makes a connection that has no socket yet, but is counted.
+func (l *Loop) newConn(st state, h Handler) *Conn {
 	var slot uint32
 	if n := len(l.free); n > 0 {
 		slot, l.free = l.free[n-1], l.free[:n-1]
@@ -307,21 +231,17 @@ func (l *Loop) add(fd int, st state, h Handler) *Conn {
 		l.slots = append(l.slots, nil)
 	}
 	l.gen++
-	c := &Conn{loop: l, handler: h, fd: int32(fd), slot: slot, gen: l.gen, since: l.second, state: st}
-	events := uint32(unix.EPOLLIN)
-	if st == stateDial {
-		events = unix.EPOLLOUT
-	}
-	ev := unix.EpollEvent{Events: events, Fd: int32(slot), Pad: int32(l.gen)}
-	if err := unix.EpollCtl(l.epfd, unix.EPOLL_CTL_ADD, fd, &ev); err != nil {
-		_ = unix.Close(fd)
-		l.free = append(l.free, slot)
-		l.engine.conns.Add(-1)
-		c.headRead()
-		return nil
-	}
+	c := &Conn{loop: l, handler: h, fd: -1, slot: slot, gen: l.gen, since: l.second, state: st}
 	l.slots[slot] = c
 	return c
+}
+
+// forget takes back newConn.
+func (l *Loop) forget(c *Conn) {
+	l.slots[c.slot] = nil
+	l.free = append(l.free, c.slot)
+	l.engine.conns.Add(-1)
+	c.headRead()
 }
 
 // sendQueued writes the replies of this turn.
@@ -366,6 +286,7 @@ func (l *Loop) tellClosed(h Handler, c *Conn) {
 // stop ends the loop after this turn.
 func (l *Loop) stop() { l.stopped = true }
 
+// shutdown ends the connections, behind the last turn.
 func (l *Loop) shutdown() {
 	if ln := l.engine.listen; l.index == 0 && ln != nil {
 		ln.close()
@@ -379,9 +300,8 @@ func (l *Loop) shutdown() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, a := range l.adopts {
-		l.engine.abandonSocket(int(a.fd))
+		l.engine.abandonSocket(a.socket)
 	}
 	l.adopts = nil
-	l.closeDescriptors()
 	l.gone = true
 }

@@ -10,7 +10,7 @@ import (
 // Writing to a member costs no memory: neither a Send that the socket takes
 // nor a reply that leaves at the end of the turn.
 func TestSendAllocatesNothing(t *testing.T) {
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	fds, err := socketPair()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -18,15 +18,14 @@ func TestSendAllocatesNothing(t *testing.T) {
 	defer unix.Close(fds[1]) //nolint:errcheck // the test is over
 	e := &Engine{}
 	e.cfg.setDefaults()
-	l := &Loop{engine: e, slots: make([]*Conn, 2)}
-	c := &Conn{loop: l, handler: discard{}, fd: int32(fds[0]), slot: 1, state: stateOpen}
+	c := bareConn(e, fds[0], discard{})
 	payload := []byte(`{"push":{}}`)
 	frame := append(AppendHeader(nil, 1, len(payload)), payload...)
 	drained := make([]byte, 4096)
 	step := func() {
 		c.Send(frame)
 		c.Reply(false, payload)
-		l.sendQueued()
+		c.loop.sendQueued()
 		if n, err := unix.Read(fds[1], drained); err != nil || n != 2*len(frame) {
 			t.Fatalf("read %d bytes, %v; want both frames", n, err)
 		}

@@ -4,7 +4,7 @@ import "time"
 
 // sweeping reports whether there is something for ticks to do.
 func (l *Loop) sweeping() bool {
-	return len(l.slots)-1 > len(l.free) || l.index == 0 && l.engine.listen != nil && (l.engine.listen.paused || l.engine.listen.away.Load())
+	return len(l.slots)-1 > len(l.free) || l.index == 0 && l.engine.listen != nil && (l.engine.listen.acceptor.ticks() || l.engine.listen.away.Load())
 }
 
 // tick sweeps a slice of the connections: dead-lines of handshakes and closes,

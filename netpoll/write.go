@@ -117,13 +117,16 @@ func (c *Conn) Send(frames []byte) int {
 			return len(frames)
 		}
 	}
-	n, err := c.write(frames)
+	n, held, err := c.write(frames)
 	if err != 0 {
 		c.failed(os.NewSyscallError("write", err))
 		c.end(codeAbnormal)
 		return len(frames)
 	}
 	if n == len(frames) {
+		if held {
+			c.block()
+		}
 		return n
 	}
 	taken := frameEnd(frames, n)
@@ -143,18 +146,18 @@ func (c *Conn) Cork() {
 	}
 }
 
-// write is write(2) without EAGAIN and EINTR, which are zero bytes.
-func (c *Conn) write(b []byte) (int, syscall.Errno) {
-	n, errno := writeNow(int(c.fd), b)
+// write is poller.write without EAGAIN and EINTR, which are zero bytes.
+func (c *Conn) write(b []byte) (n int, held bool, errno syscall.Errno) {
+	n, held, errno = c.loop.poll.write(c, b)
 	switch errno {
 	case 0:
 		c.loop.stats.bytesOut.Add(uint64(n))
 		c.loop.stats.writes.Add(1)
-		return n, 0
+		return n, held, 0
 	case unix.EAGAIN, unix.EINTR:
-		return 0, 0
+		return 0, false, 0
 	}
-	return 0, errno
+	return 0, false, errno
 }
 
 // flush writes what is queued.
@@ -175,9 +178,9 @@ func (c *Conn) flush() {
 type pushed uint8
 
 const (
-	pushedAll pushed = iota
-	pushedPart
-	pushFailed // the connection has ended
+	pushedAll  pushed = iota
+	pushedPart        // writable follows when the rest can be, or has been
+	pushFailed        // the connection has ended
 )
 
 // push writes what is queued as far as the socket takes it.
@@ -186,7 +189,7 @@ func (c *Conn) push() pushed {
 		return pushedAll
 	}
 	if b := c.out.rest(); len(b) > 0 {
-		n, err := c.write(b)
+		n, held, err := c.write(b)
 		if err != 0 {
 			c.failed(os.NewSyscallError("write", err))
 			c.end(codeAbnormal)
@@ -194,6 +197,10 @@ func (c *Conn) push() pushed {
 		}
 		if c.out.off += n; n < len(b) {
 			c.out.compact()
+			return pushedPart
+		}
+		if held {
+			c.release()
 			return pushedPart
 		}
 	}
@@ -228,24 +235,11 @@ func (c *Conn) arm(out bool) {
 	if c.state == stateDone {
 		return
 	}
-	var events uint32
-	if !c.paused && c.mode&modeEOF == 0 {
-		events |= unix.EPOLLIN
-	}
-	if out {
-		events |= unix.EPOLLOUT
-	}
-	ev := unix.EpollEvent{Events: events, Fd: int32(c.slot), Pad: int32(c.gen)}
-	// It can only fail for a descriptor that is not in the set: ours is.
-	_ = unix.EpollCtl(c.loop.epfd, unix.EPOLL_CTL_MOD, int(c.fd), &ev)
+	c.loop.poll.arm(c, !c.paused && c.mode&modeEOF == 0, out)
 }
 
-// writable is EPOLLOUT.
+// writable is called when a blocked socket has room again.
 func (c *Conn) writable() {
-	if c.state == stateDial {
-		c.dialled()
-		return
-	}
 	if c.push() != pushedAll {
 		return
 	}

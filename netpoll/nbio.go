@@ -1,0 +1,550 @@
+package netpoll
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/lesismal/nbio"
+	"github.com/lesismal/nbio/logging"
+	"golang.org/x/sys/unix"
+)
+
+var nbioEngine = engine{
+	newPoller:   newNbio,
+	newAcceptor: newNetAcceptor,
+	take:        func(conn *net.TCPConn) (socket, error) { return socket{conn: conn}, nil },
+	refuse: func(s socket, answer []byte) {
+		if len(answer) > 0 {
+			_ = s.conn.SetWriteDeadline(time.Now().Add(time.Second)) // it is new, so it has room
+			_, _ = s.conn.Write(answer)                              // best effort
+		}
+		_ = s.conn.Close()
+	},
+}
+
+// nbioPoller is the poller for systems without epoll: the raw engine of
+// github.com/lesismal/nbio, which knows kqueue as well. There is one nbio.Engine with one
+// poller for each Loop, and that poller's goroutine is the loop's: nbio calls onRead on
+// it. What the package doc says of nbio is met here:
+//
+//   - There is no call behind the events that came together, and no time-out. So a socket
+//     pair is among the sockets: a byte in it, written with the first event, or by wake,
+//     or by a timer for the ticks, comes back behind those events as one more, and with
+//     that one the turn is taken.
+//   - Until its first request is known to be for a loop, a socket is not nbio's but is
+//     read by a goroutine (head): nbio does not take a socket out of its poller except by
+//     closing it, and one that went to the HTTP server by way of a duplicate would go on
+//     to be told of, by a number that is somebody else's by then.
+//   - nbio keeps what a socket does not take, without a bound, and drops it on Close.
+//     OnWrittenSize counts it (held). While there is any, the connection is blocked as it
+//     is with epoll, so that it is at most what one write was given, and does not end.
+//   - nbio closes a socket when its peer has ended the other direction (on Linux), behind
+//     the event: so outlivesEOF is false, and onRead reads until there is no more.
+//   - OnClose comes from another goroutine, of sockets closed on either side: it only
+//     posts, and for those that nbio has closed, which still have their session.
+//   - Writev, deadlines and nbio's own accepting and dialling are not used.
+type nbioPoller struct {
+	loop   *Loop
+	engine *nbio.Engine
+	bell   *nbio.Conn // the end of the pair that is polled
+	rope   int        // the other end
+	rung   atomic.Bool
+	began  atomic.Bool
+	ended  chan struct{} // closed when the loop has shut down
+	others sync.WaitGroup
+
+	// the loop's
+	socks   []nbioSocket // by slot
+	heads   map[*Conn]*head
+	events  bool    // some have come since the last turn
+	writing bool    // in nbio.Conn.Write, of whose bytes OnWrittenSize is told as well
+	unread  []*Conn // of which more may be read
+	left    []*Conn // all that was held for them has left
+	ticker  *time.Timer
+	done    bool
+}
+
+// nbioSocket is what is kept of a connection; zero while it is in heads.
+type nbioSocket struct {
+	conn *nbio.Conn
+	held int // bytes that nbio keeps
+}
+
+// head is a socket that is not nbio's yet: it connects, or its first request is read.
+type head struct {
+	conn *net.TCPConn // nil while it connects
+	stop context.CancelFunc
+}
+
+// maxHeld bounds what nbio keeps of a connection, bytes.
+const maxHeld = 64 << 10
+
+// readsAtOnce bounds what one connection may bring before others have their turn.
+const readsAtOnce = 16
+
+var nbioStart sync.Mutex // of the package's variables
+
+func newNbio(l *Loop) (poller, error) {
+	ends, err := socketPair()
+	if err != nil {
+		return nil, err
+	}
+	p := &nbioPoller{loop: l, rope: ends[1], ended: make(chan struct{}), socks: make([]nbioSocket, 1), heads: make(map[*Conn]*head)}
+	p.ticker = time.AfterFunc(time.Hour, p.wake)
+	p.ticker.Stop()
+	f := os.NewFile(uintptr(ends[0]), "bell")
+	bell, err := net.FileConn(f)
+	_ = f.Close() // FileConn has its own
+	if err != nil {
+		_ = unix.Close(p.rope)
+		return nil, err
+	}
+	p.engine = nbio.NewEngine(nbio.Config{Name: "hubbub", NPoller: 1, EpollMod: nbio.EPOLLET, ReadBufferSize: 1})
+	p.engine.OnRead(p.onRead)
+	p.engine.OnWrittenSize(p.onWritten)
+	p.engine.OnClose(p.onClose)
+	if err := p.start(); err != nil {
+		_ = bell.Close()
+		_ = unix.Close(p.rope)
+		return nil, err
+	}
+	if p.bell, err = p.engine.AddConn(bell); err != nil {
+		_ = bell.Close()
+		p.giveUp()
+		return nil, err
+	}
+	return p, nil
+}
+
+// start makes nbio's table of connections, by descriptor, no larger than it can get: the
+// collector goes through it.
+func (p *nbioPoller) start() error {
+	nbioStart.Lock()
+	defer nbioStart.Unlock()
+	logging.SetLevel(logging.LevelNone) // it would write to stdout
+	most := nbio.MaxOpenFiles
+	defer func() { nbio.MaxOpenFiles = most }()
+	const others = 64 << 10 // descriptors of connections have numbers behind them
+	nbio.MaxOpenFiles = min(most, p.loop.engine.cfg.MaxConns+others)
+	return p.engine.Start()
+}
+
+// socketPair is a pair of stream sockets that do not block.
+func socketPair() (ends [2]int, err error) {
+	syscall.ForkLock.RLock()
+	ends, err = unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+	if err == nil {
+		unix.CloseOnExec(ends[0])
+		unix.CloseOnExec(ends[1])
+	}
+	syscall.ForkLock.RUnlock()
+	if err != nil {
+		return ends, os.NewSyscallError("socketpair", err)
+	}
+	return ends, os.NewSyscallError("fcntl", errors.Join(unix.SetNonblock(ends[0], true), unix.SetNonblock(ends[1], true)))
+}
+
+func (p *nbioPoller) giveUp() {
+	p.engine.Stop()
+	p.loop.mu.Lock()
+	defer p.loop.mu.Unlock()
+	p.loop.gone = true
+	_ = unix.Close(p.rope)
+}
+
+func (p *nbioPoller) run() {
+	p.began.Store(true)
+	p.ring()
+	<-p.ended
+	p.ticker.Stop()
+	p.others.Wait() // they are told by ended
+	p.giveUp()
+}
+
+func (p *nbioPoller) wake() { p.ring() }
+
+// ring puts a byte into the pair, unless there is one.
+func (p *nbioPoller) ring() {
+	if p.rung.Swap(true) {
+		return
+	}
+	p.loop.mu.Lock()
+	defer p.loop.mu.Unlock()
+	if !p.loop.gone { // or this would write to somebody else's descriptor
+		_, _ = unix.Write(p.rope, []byte{1}) // there is room for one
+	}
+}
+
+// onRead is nbio's event: there is something to be read, or an end.
+func (p *nbioPoller) onRead(conn *nbio.Conn) {
+	if !p.began.Load() || conn == p.bell { // until it has begun there is no other
+		var b [16]byte
+		_, _ = conn.Read(b[:]) // all that ring has written
+		p.rung.Store(false)
+		if p.began.Load() && !p.done {
+			p.turn()
+		}
+		return
+	}
+	if c, _ := conn.Session().(*Conn); c != nil && !p.done {
+		p.begin()
+		p.serve(c)
+		p.ring()
+	}
+}
+
+func (p *nbioPoller) begin() {
+	if !p.events {
+		p.events = true
+		p.loop.begin()
+	}
+}
+
+// serve reads what has come for a connection.
+func (p *nbioPoller) serve(c *Conn) {
+	defer p.loop.guard(c)
+	for range readsAtOnce {
+		if c.state == stateDone || c.paused || !c.readable() {
+			return
+		}
+	}
+	p.unread = append(p.unread, c)
+}
+
+// turn is the loop's, with what nbio does not tell as an event of its own.
+func (p *nbioPoller) turn() {
+	l := p.loop
+	p.begin()
+	for _, c := range p.take(&p.left) {
+		if c.state != stateDone && c.blocked && p.socks[c.slot].held == 0 {
+			p.writable(c)
+		}
+	}
+	for _, c := range p.take(&p.unread) {
+		p.serve(c)
+	}
+	l.turn()
+	p.events = false
+	switch {
+	case l.stopped:
+		p.done = true
+		l.shutdown()
+		close(p.ended)
+	case l.again, len(p.unread) > 0, len(p.left) > 0:
+		p.ring()
+	case l.sweeping():
+		p.ticker.Reset(max(time.Millisecond, time.Until(l.tickAt)))
+	}
+}
+
+func (p *nbioPoller) take(list *[]*Conn) []*Conn {
+	conns := *list
+	*list = nil
+	return conns
+}
+
+func (p *nbioPoller) writable(c *Conn) {
+	defer p.loop.guard(c)
+	c.writable()
+}
+
+// onWritten is told of bytes that a socket has taken, with its nbio.Conn locked: in
+// nbio's flush, on this goroutine, or in a write of ours.
+func (p *nbioPoller) onWritten(conn *nbio.Conn, _ []byte, n int) {
+	c, _ := conn.Session().(*Conn)
+	if c == nil || p.done {
+		return
+	}
+	s := &p.socks[c.slot]
+	s.held -= n
+	if s.held == 0 && !p.writing {
+		p.left = append(p.left, c)
+		p.ring()
+	}
+}
+
+// onClose is told of every end, on another goroutine.
+func (p *nbioPoller) onClose(conn *nbio.Conn, _ error) {
+	if c, _ := conn.Session().(*Conn); c != nil {
+		p.loop.Post(func() {
+			defer p.loop.guard(c)
+			if c.state != stateDone {
+				c.inputEnded(0)
+			}
+		})
+	}
+}
+
+func (p *nbioPoller) add(c *Conn, s socket, keep bool) error {
+	p.grow(c)
+	if keep {
+		return p.attach(c, s.conn)
+	}
+	c.fd = int32(descriptor(s.conn))
+	h := &head{conn: s.conn}
+	p.heads[c] = h
+	p.others.Go(func() { p.readHead(c, h) }) // ends with the head, its deadline, or the loop
+	return nil
+}
+
+func (p *nbioPoller) grow(c *Conn) {
+	for int(c.slot) >= len(p.socks) {
+		p.socks = append(p.socks, nbioSocket{})
+	}
+}
+
+// attach gives a socket to nbio.
+func (p *nbioPoller) attach(c *Conn, conn *net.TCPConn) error {
+	nb, err := p.engine.AddConn(conn) // a duplicate; conn is closed
+	if err != nil {
+		_ = conn.Close()
+		return err
+	}
+	// Its addresses are not asked for, and would keep 64 bytes of a connection.
+	for _, a := range []net.Addr{nb.LocalAddr(), nb.RemoteAddr()} {
+		if tcp, ok := a.(*net.TCPAddr); ok {
+			tcp.IP = nil
+		}
+	}
+	nb.SetSession(c)
+	p.socks[c.slot] = nbioSocket{conn: nb}
+	c.fd = int32(descriptor(nb))
+	unix.CloseOnExec(int(c.fd))
+	return nil
+}
+
+func descriptor(conn syscall.Conn) int {
+	fd := -1
+	if rc, err := conn.SyscallConn(); err == nil {
+		_ = rc.Control(func(s uintptr) { fd = int(s) })
+	}
+	return fd
+}
+
+// readHead reads a connection that has come until its state is another.
+func (p *nbioPoller) readHead(c *Conn, h *head) {
+	b := make([]byte, 4<<10)
+	for more := true; more; {
+		n, err := h.conn.Read(b)
+		more = p.on(func() bool { return p.headCame(c, h, b[:n], err) })
+	}
+}
+
+// on runs f on the loop and returns what f does; false when the loop has ended.
+func (p *nbioPoller) on(f func() bool) bool {
+	answer := make(chan bool, 1)
+	p.loop.Post(func() { answer <- f() })
+	select {
+	case ok := <-answer:
+		return ok
+	case <-p.ended:
+		return false
+	}
+}
+
+// headCame returns whether the goroutine is to read on.
+func (p *nbioPoller) headCame(c *Conn, h *head, b []byte, err error) bool {
+	if p.heads[c] != h {
+		return false // it has ended
+	}
+	defer p.loop.guard(c)
+	if len(b) == 0 || err != nil {
+		c.inputEnded(errno(err))
+		return false
+	}
+	c.came(b)
+	return p.heads[c] == h
+}
+
+func (p *nbioPoller) keep(c *Conn) error {
+	h := p.heads[c]
+	if h == nil {
+		return nil // it is nbio's
+	}
+	delete(p.heads, c)
+	return p.attach(c, h.conn) // closes it for its goroutine
+}
+
+// errno is the system's error in one of net's or nbio's.
+func errno(err error) syscall.Errno {
+	if err == nil {
+		return 0
+	}
+	if e, ok := err.(syscall.Errno); ok { //nolint:errorlint // the usual case, at no cost
+		return e
+	}
+	return wrappedErrno(err)
+}
+
+func wrappedErrno(err error) (e syscall.Errno) {
+	switch {
+	case errors.As(err, &e), errors.Is(err, io.EOF):
+		return e
+	}
+	return unix.EPIPE // closed already
+}
+
+func (p *nbioPoller) dial(c *Conn, d *Dial) error {
+	p.grow(c)
+	ctx, stop := context.WithCancel(context.Background())
+	h := &head{stop: stop}
+	p.heads[c] = h
+	p.others.Go(func() { // ends when connected or not, or with the connection
+		defer stop()
+		dialer := net.Dialer{KeepAlive: -1, Control: func(_, _ string, rc syscall.RawConn) error {
+			return rc.Control(func(fd uintptr) { bindLate(int(fd)) })
+		}}
+		if d.Local.IsValid() {
+			dialer.LocalAddr = net.TCPAddrFromAddrPort(d.local())
+		}
+		conn, err := dialer.DialContext(ctx, "tcp", d.Addr.String())
+		if !p.on(func() bool { return p.connected(c, h, conn, err) }) && conn != nil {
+			_ = conn.Close()
+		}
+	})
+	return nil
+}
+
+// connected returns whether the socket is nbio's, or closed.
+func (p *nbioPoller) connected(c *Conn, h *head, conn net.Conn, err error) bool {
+	if p.heads[c] != h {
+		return false
+	}
+	delete(p.heads, c)
+	defer p.loop.guard(c)
+	tcp, ok := conn.(*net.TCPConn)
+	if err == nil && ok {
+		err = p.attach(c, tcp)
+	}
+	if call := (*os.SyscallError)(nil); errors.As(err, &call) {
+		err = call // without net's words around it
+	}
+	c.dialled(err)
+	return true
+}
+
+func (p *nbioPoller) arm(c *Conn, in, _ bool) {
+	if in { // events are told once: what came meanwhile has been
+		p.unread = append(p.unread, c)
+		p.ring()
+	}
+}
+
+func (p *nbioPoller) fd(c *Conn) int {
+	if conn := p.socks[c.slot].conn; conn != nil {
+		if closed, _ := conn.IsClosed(); closed {
+			return -1
+		}
+	}
+	return int(c.fd)
+}
+
+func (p *nbioPoller) outlivesEOF() bool { return false }
+
+func (p *nbioPoller) read(c *Conn, b []byte) (int, syscall.Errno) {
+	conn := p.socks[c.slot].conn
+	if conn == nil {
+		return 0, unix.EAGAIN // its goroutine does
+	}
+	n, err := conn.Read(b)
+	return n, errno(err)
+}
+
+func (p *nbioPoller) write(c *Conn, b []byte) (int, bool, syscall.Errno) {
+	s := &p.socks[c.slot]
+	if s.conn == nil {
+		return 0, false, unix.ENOTCONN
+	}
+	n := 0
+	for n < len(b) && s.held == 0 {
+		piece := b[n:min(len(b), n+maxHeld)]
+		s.held = len(piece)
+		p.writing = true
+		_, err := s.conn.Write(piece)
+		p.writing = false
+		if err != nil {
+			return 0, false, errno(err)
+		}
+		n += len(piece)
+	}
+	return n, s.held > 0, 0
+}
+
+func (p *nbioPoller) detach(c *Conn) (net.Conn, error) {
+	h := p.heads[c]
+	if h == nil {
+		return nil, errNotTCP // only heads are detached
+	}
+	delete(p.heads, c)
+	c.fd = -1
+	return h.conn, nil
+}
+
+func (p *nbioPoller) drop(c *Conn) {
+	if h := p.heads[c]; h != nil {
+		delete(p.heads, c)
+		if h.conn != nil {
+			_ = h.conn.Close() // ends its goroutine
+		} else {
+			h.stop()
+		}
+	}
+	s := &p.socks[c.slot]
+	if s.conn != nil {
+		if closed, _ := s.conn.IsClosed(); !closed {
+			s.conn.SetSession(nil) // nobody is to be told
+			_ = s.conn.Close()
+		}
+	}
+	*s = nbioSocket{}
+}
+
+// netAcceptor accepts on a goroutine, with package net.
+type netAcceptor struct {
+	listener *listener
+	tcp      *net.TCPListener
+	closed   chan struct{}
+	once     sync.Once
+}
+
+func newNetAcceptor(ln *listener, tcp *net.TCPListener) (acceptor, error) {
+	return &netAcceptor{listener: ln, tcp: tcp, closed: make(chan struct{})}, nil
+}
+
+func (a *netAcceptor) start() { a.listener.engine.wg.Go(a.run) } // ends by close
+
+func (a *netAcceptor) run() {
+	for {
+		conn, err := a.tcp.AcceptTCP()
+		switch {
+		case err == nil:
+			a.listener.deal(nil, socket{conn: conn})
+		case errors.Is(err, net.ErrClosed):
+			return
+		default: // out of descriptors, or memory: the backlog waits
+			a.listener.turnedAway(nil, openFiles)
+			select {
+			case <-a.closed:
+			case <-time.After(time.Second / ticksPerSecond):
+			}
+		}
+	}
+}
+
+func (a *netAcceptor) tick()       {}
+func (a *netAcceptor) ticks() bool { return false }
+
+func (a *netAcceptor) close() (err error) {
+	a.once.Do(func() {
+		close(a.closed)
+		err = a.tcp.Close()
+	})
+	return err
+}
