@@ -27,6 +27,7 @@ type fleetConfig struct {
 	prefix    string     // of room names; empty: one of the run's own
 	layout    layout
 	loops     int
+	engine    string // of the loops; empty: the default
 	payload   check.Sizes
 	dialect   dialect
 	seed      uint64  // of what is drawn by chance
@@ -96,7 +97,7 @@ func newFleet(cfg fleetConfig) (*fleet, error) {
 	f.furnish(&cfg)
 	var err error
 	f.engine, err = netpoll.New(netpoll.Config{
-		Loops: cfg.loops, MaxMessage: maxMessage, HandshakeTimeout: 20 * time.Second,
+		Loops: cfg.loops, Engine: cfg.engine, MaxMessage: maxMessage, HandshakeTimeout: 20 * time.Second,
 		Panicked: func(v any, stack []byte) { panic(fmt.Sprintf("%v\n%s", v, stack)) }, // a bug of ours: results would be wrong
 	})
 	if err != nil {

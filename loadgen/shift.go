@@ -16,6 +16,7 @@ import (
 type shift struct {
 	// immutable
 	job     *job
+	engine  engineFlag      // of this process
 	say     func(word)      // to the coordinator
 	request context.Context // ends when the coordinator goes
 	stop    context.CancelFunc

@@ -8,8 +8,21 @@ import (
 
 	"github.com/hubbub-chat/hubbub/loadgen/check"
 	"github.com/hubbub-chat/hubbub/loadgen/report"
+	"github.com/hubbub-chat/hubbub/netpoll"
 	"github.com/hubbub-chat/hubbub/schema"
 )
+
+// engineFlag is what a process's event loops stand on.
+type engineFlag struct {
+	Engine string `help:"What the event loops stand on: epoll (Linux) or nbio (anywhere). Default: the first of these that this system has." placeholder:"NAME" env:"LOADGEN_ENGINE" json:"engine"`
+}
+
+func (f engineFlag) check() error {
+	if err := netpoll.CheckEngine(f.Engine); err != nil {
+		return usageError("--engine: " + err.Error())
+	}
+	return nil
+}
 
 // target is what every scenario wants to know: which server, and how to come
 // to it.
@@ -19,18 +32,22 @@ type target struct {
 	ConnectRate float64       `help:"Connections opened a second (default ${default})." default:"5000" json:"connect_rate"`
 	JoinTimeout time.Duration `help:"How long the last connections may take to join their rooms (default ${default})." default:"20s" json:"join_timeout_ns"`
 	Loops       int           `help:"Event loops, each on a thread (default ${default})." default:"1" json:"loops"`
-	RoomPrefix  string        `help:"Rooms are named by it and a number (default: one of this run's own, so that runs do not meet)." json:"room_prefix"`
-	ServerPid   int           `help:"Process id of the server on this machine: its CPU and memory come into the report." placeholder:"PID" json:"server_pid"`
-	Seed        uint64        `help:"Makes what is drawn by chance the same again (default: another each time)." json:"seed"`
+	engineFlag
+	RoomPrefix string `help:"Rooms are named by it and a number (default: one of this run's own, so that runs do not meet)." json:"room_prefix"`
+	ServerPid  int    `help:"Process id of the server on this machine: its CPU and memory come into the report." placeholder:"PID" json:"server_pid"`
+	Seed       uint64 `help:"Makes what is drawn by chance the same again (default: another each time)." json:"seed"`
 	report.Outputs
 }
 
 // config checks the flags and makes a fleet's configuration of them.
 func (t *target) config(env environment, l layout, payload check.Sizes) (fleetConfig, error) {
-	cfg := fleetConfig{prefix: t.RoomPrefix, layout: l, loops: t.Loops, payload: payload}
+	cfg := fleetConfig{prefix: t.RoomPrefix, layout: l, loops: t.Loops, engine: t.Engine, payload: payload}
 	var err error
 	if cfg.dialect, err = newDialect(t.Protocol); err != nil {
 		return cfg, usageError("--protocol: " + err.Error())
+	}
+	if err := t.engineFlag.check(); err != nil {
+		return cfg, err
 	}
 	switch {
 	case t.ConnectRate <= 0:

@@ -21,6 +21,7 @@ import (
 // workCmd is `work`: this process plays what a coordinator asks it to.
 type workCmd struct {
 	tied
+	engineFlag
 	Listen     string `help:"Address of the control channel (default ${default})." default:"127.0.0.1:0"`
 	SecretFile string `help:"File with the secret that coordinators show, 16 bytes at least; or $$LOADGEN_WORKER_SECRET." placeholder:"FILE"`
 }
@@ -50,12 +51,15 @@ func (w *workCmd) Run(env environment) error {
 	if err != nil {
 		return err
 	}
+	if err := w.engineFlag.check(); err != nil {
+		return err
+	}
 	ln, err := net.Listen("tcp", w.Listen)
 	if err != nil {
 		return usageError("--listen: " + err.Error())
 	}
 	env.ctx = w.tie(env.ctx)
-	h := &hand{secret: secret, stderr: env.stderr}
+	h := &hand{secret: secret, stderr: env.stderr, engine: w.engineFlag}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /play", h.trusted(h.play))
 	mux.HandleFunc("POST /begin", h.trusted(told(h, func(s *shift) chan start { return s.begin })))
@@ -75,6 +79,7 @@ func (w *workCmd) Run(env environment) error {
 // hand serves coordinators, one job at a time.
 type hand struct {
 	secret string
+	engine engineFlag
 	stderr io.Writer
 
 	mu    sync.Mutex
@@ -140,7 +145,7 @@ func (h *hand) play(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.Copy(io.Discard, r.Body)
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
-	s := &shift{job: &j, request: r.Context(), stop: cancel, begin: make(chan start, 1), agreed: make(chan map[int]reached, 1)}
+	s := &shift{job: &j, engine: h.engine, request: r.Context(), stop: cancel, begin: make(chan start, 1), agreed: make(chan map[int]reached, 1)}
 	s.say = func(v word) {
 		_ = json.NewEncoder(w).Encode(v) // who does not hear it is gone
 		_ = http.NewResponseController(w).Flush()
@@ -174,7 +179,7 @@ func (s *shift) play(ctx context.Context) (*report.Result, error) {
 	var got *report.Outcome
 	j := s.job
 	env := environment{ctx: ctx, stdout: io.Discard, stderr: io.Discard, shift: s, keep: func(o *report.Outcome) { got = o }}
-	t := target{URLs: j.URLs, Protocol: j.Protocol, Loops: j.Loops, Seed: j.Seed, RoomPrefix: j.Prefix,
+	t := target{URLs: j.URLs, Protocol: j.Protocol, Loops: j.Loops, engineFlag: s.engine, Seed: j.Seed, RoomPrefix: j.Prefix,
 		ConnectRate: j.Scenario.ConnectRate, JoinTimeout: j.Patience}
 	if err := play(env, &t, &witnesses{}, j.Scenario, nil); err != nil && !errors.Is(err, errFaults) {
 		return nil, err

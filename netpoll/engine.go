@@ -94,7 +94,7 @@ func (c *Config) setDefaults() {
 // Engine is a set of event loops and, when it has an address, the listener
 // that feeds them.
 type Engine struct {
-	engine
+	namedEngine
 	cfg    Config
 	loops  []*Loop
 	listen *listener // nil when the engine only dials
@@ -114,7 +114,7 @@ func New(cfg Config) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Engine{engine: kind, cfg: cfg}
+	e := &Engine{namedEngine: kind, cfg: cfg}
 	for i := range cfg.Loops {
 		l, err := newLoop(e, i)
 		if err != nil {

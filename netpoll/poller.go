@@ -82,18 +82,28 @@ func Engines() []string {
 	return names
 }
 
+// CheckEngine returns an error for a name that is not one of Engines; the empty one
+// stands for the default.
+func CheckEngine(name string) error {
+	_, err := engineNamed(name)
+	return err
+}
+
+// Engine is the name of what the loops stand on.
+func (e *Engine) Engine() string { return e.name }
+
 type namedEngine struct {
 	name string
 	engine
 }
 
-func engineNamed(name string) (engine, error) {
+func engineNamed(name string) (namedEngine, error) {
 	if name == "" {
-		return engines[0].engine, nil
+		return engines[0], nil
 	}
 	i := slices.IndexFunc(engines, func(e namedEngine) bool { return e.name == name })
 	if i < 0 {
-		return engine{}, fmt.Errorf("no event engine %q here: there is %s", name, strings.Join(Engines(), " and "))
+		return namedEngine{}, fmt.Errorf("no event engine %q on this system: there is %s", name, strings.Join(Engines(), " and "))
 	}
-	return engines[i].engine, nil
+	return engines[i], nil
 }

@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	fromfile "github.com/hubbub-chat/hubbub/internal/secret"
+	"github.com/hubbub-chat/hubbub/netpoll"
 	"github.com/hubbub-chat/hubbub/server/api"
 	"github.com/hubbub-chat/hubbub/server/auth"
 	"github.com/hubbub-chat/hubbub/server/channels"
@@ -54,6 +55,7 @@ type serveCmd struct {
 	NoSink   bool   `help:"Do not write what is in Kafka to MySQL in this process: 'hubbub sink' processes do."`
 
 	Loops     int           `default:"0" placeholder:"N" help:"Event loops; 0 stands for one a CPU, within the CPU quota of the container. Default: ${default}."`
+	Engine    string        `default:"" placeholder:"NAME" help:"What the event loops stand on: epoll (Linux) or nbio (anywhere; twice the memory). Empty: the first of these that this system has."`
 	MaxConns  int           `default:"0" placeholder:"N" help:"Connections at once; above it WebSockets are answered 503, health checks and scrapes as ever. 0 stands for what the limit of open files allows; more than that is refused. Default: ${default}."`
 	MaxHead   int           `default:"16384" placeholder:"BYTES" help:"Largest head of a request, cookies and all, in bytes; above it 431. nginx.conf has its own limit, large_client_header_buffers. Default: ${default}."`
 	MaxSize   int           `default:"65536" placeholder:"BYTES" help:"Largest frame or message of a client, in bytes. Default: ${default}."`
@@ -126,6 +128,9 @@ func (c *serveCmd) Validate() error {
 func (c *serveCmd) validateLimits() error {
 	if c.Loops < 0 || c.Loops > maxLoops {
 		return fmt.Errorf("--loops %d is not between 0 and %d", c.Loops, maxLoops)
+	}
+	if err := netpoll.CheckEngine(c.Engine); err != nil {
+		return fmt.Errorf("--engine: %w", err)
 	}
 	if c.MaxConns < 0 {
 		return fmt.Errorf("--max-conns %d is negative", c.MaxConns)

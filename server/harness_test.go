@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -43,7 +44,7 @@ type harness struct {
 func start(t testing.TB, settings ...func(*options)) *harness {
 	t.Helper()
 	h := &harness{t: t, ledger: newLedger(), opt: options{serveCmd: serveCmd{
-		Addr: "127.0.0.1:0", Data: t.TempDir(), Sync: sink.SyncNormal, Guests: true, Loops: 2,
+		Addr: "127.0.0.1:0", Data: t.TempDir(), Sync: sink.SyncNormal, Guests: true, Loops: 2, Engine: os.Getenv("HUBBUB_ENGINE"),
 		MaxHead: 16 << 10, MaxSize: 64 << 10, LogLevel: zapcore.InfoLevel,
 	}}}
 	for _, set := range settings {

@@ -218,6 +218,7 @@ func (n *Node) engineConfig() (c netpoll.Config, err error) {
 	runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), loops+2))
 	c = netpoll.Config{
 		Loops:        loops,
+		Engine:       n.cfg.Engine,
 		Addr:         n.cfg.Addr,
 		WebSocket:    n.isWebSocket,
 		Upgrade:      n.upgrade,
@@ -269,7 +270,7 @@ func (n *Node) Start() {
 	n.ready.Store(true)
 	// The first line of a node alone: nothing is logged before it has what it needs.
 	n.log.Info("serving", append(n.cfg.summary(), zap.Stringer("addr", n.engine.Addr()),
-		zap.Int("loops", len(n.engine.Loops())), zap.Int("max_connections", n.maxConns), zap.Stringer("sync", n.cfg.Sync))...)
+		zap.Int("loops", len(n.engine.Loops())), zap.String("engine", n.engine.Engine()), zap.Int("max_connections", n.maxConns), zap.Stringer("sync", n.cfg.Sync))...)
 	if n.fewFiles != "" {
 		n.log.Warn(n.fewFiles)
 	}
