@@ -10,7 +10,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 PACKAGES     = $(shell $(GO) list ./... | grep -v -e '/e2e/' -e '/internal/backends$$')
 FUZZTIME    ?= 20000x
 
-.PHONY: help run build check test prerequisites race fuzz backends databases e2e bench autobahn services services-down cluster cluster-down licenses vulncheck clean
+.PHONY: help run build check test prerequisites race engines fuzz backends databases e2e bench autobahn services services-down cluster cluster-down licenses vulncheck clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -33,13 +33,17 @@ check: ## the fast inner loop: format, vet, staticcheck, unit tests; needs Go al
 
 test: TESTFLAGS = -count=1
 test: DATABASES = --quick mysql vitess
-test: prerequisites check race fuzz backends databases e2e ## everything, nothing of it from a cache of results
+test: ENGINES = --quick
+test: prerequisites check race engines fuzz backends databases e2e ## everything, nothing of it from a cache of results
 
 prerequisites: ## the servers that tests need: Redis, MariaDB, Kafka, nginx; at once where they are
 	./scripts/install-services
 
 race: ## the tests again, with the race detector
 	$(GO) test -race -count=1 -timeout 1500s $(PACKAGES)
+
+engines: build ## the suites on the second event engine, nbio
+	GO=$(GO) ./scripts/engines $(ENGINES)
 
 fuzz: ## every decoder, FUZZTIME each: calls (20000x), or a time (10s)
 	./scripts/fuzz $(FUZZTIME)

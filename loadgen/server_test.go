@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"testing"
 	"time"
@@ -78,6 +79,7 @@ func startChat(t testing.TB, w wrong, frames bool) (string, *chat) {
 	var err error
 	s.engine, err = netpoll.New(netpoll.Config{
 		Addr:      "127.0.0.1:0",
+		Engine:    os.Getenv("HUBBUB_ENGINE"),
 		WebSocket: func(string) bool { return true },
 		Upgrade: func(r *netpoll.Request) (netpoll.Handler, *netpoll.Reject) {
 			return &chatClient{chat: s, conn: r.Conn(), says: -1}, nil

@@ -17,23 +17,20 @@
 // HTTP server's, is decided in route.go alone. The rules are held by tables and a fuzz test of our own;
 // `make autobahn` runs the Autobahn suite where that can be had.
 //
-// # Why the event loop is our own
+// # Two engines
 //
-// The design began with nbio's engine below us. Three of its properties cost
-// more than the lines that replace it:
+// What a Loop stands on is a poller, of which there are two (poller.go has what they
+// promise):
 //
-//   - Memory. Its Conn is 208 bytes and keeps two net.TCPAddr (another 160)
-//     and a place in a table of MaxOpenFiles entries. An idle connection here
-//     costs less in all than that part alone did; docs/memory.md has the sum.
-//   - Threads. A poller of nbio only reads, and its writes take a lock,
-//     because deliveries come from another goroutine. Here the room shard
-//     runs inside the loop's turn (Loop.OnTurn): reading, delivering and
-//     writing share a goroutine, and a Conn needs no lock.
-//   - Ends. nbio drops queued bytes on Close, reports OnClose from another
-//     goroutine, where it can overtake what it follows, is invisible to the
-//     race detector, and copies what a slow reader left untaken. Here a close
-//     frame is flushed, Closed is the last call, and a slow reader keeps at
-//     most the rest of one frame: the others stay in the log they came from.
+//   - epoll (epoll_linux.go), the default on Linux: an epoll set and system calls on the
+//     sockets themselves. Nothing but the Conn is kept of a connection.
+//   - nbio (nbio.go), for macOS and FreeBSD, and on Linux where it is asked for: the raw
+//     engine of github.com/lesismal/nbio, without its HTTP and its WebSockets.
 //
-// Caveats: Linux only. No TLS: it ends at the proxy.
+// Everything above the poller is the same code, on the same goroutine, and held by the
+// same tests: `make engines`. docs/decisions/engines.md has why epoll is not nbio's, and
+// what each costs.
+//
+// Caveats: no TLS, it ends at the proxy. With nbio a peer that ends its side of a
+// connection ends the connection.
 package netpoll

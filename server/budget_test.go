@@ -21,7 +21,11 @@ func TestIdleSessionBudget(t *testing.T) {
 		t.Skip("the race detector allocates")
 	}
 	h := start(t)
-	const n, budget = 2000, 300
+	const n = 2000
+	budget := 300.0
+	if h.onNbio() {
+		budget = 600
+	}
 	var fds []int
 	t.Cleanup(func() {
 		for _, fd := range fds {
@@ -39,7 +43,7 @@ func TestIdleSessionBudget(t *testing.T) {
 	each := float64(heapInUse()-before) / n
 	t.Logf("%.0f bytes of heap for a silent guest in a room", each)
 	if each > budget {
-		t.Errorf("a silent guest in a room costs %.0f bytes of heap, want at most %d", each, budget)
+		t.Errorf("a silent guest in a room costs %.0f bytes of heap, want at most %.0f", each, budget)
 	}
 	if g := runtime.NumGoroutine(); g > goroutines {
 		t.Errorf("%d goroutines, %d before the guests", g, goroutines)
@@ -56,7 +60,7 @@ func TestIdleSessionBudget(t *testing.T) {
 	each = float64(heapInUse()-before) / n
 	t.Logf("%.0f bytes after 20 messages", each)
 	if each > budget+100 { // the room's recent messages and the writer's memory are in this
-		t.Errorf("after some messages a silent guest costs %.0f bytes of heap, want at most %d", each, budget+100)
+		t.Errorf("after some messages a silent guest costs %.0f bytes of heap, want at most %.0f", each, budget+100)
 	}
 }
 

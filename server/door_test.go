@@ -159,6 +159,7 @@ func TestHalfClosed(t *testing.T) {
 	h := start(t, func(o *options) {
 		o.sessions = func(c *sessions.Config) { held.Reads, c.Reads = c.Reads, held }
 	})
+	h.needsHalfClose()
 	free := sync.OnceFunc(func() { close(held.free) })
 	t.Cleanup(free)
 	room := roomOf(t)
@@ -197,6 +198,7 @@ func TestHalfClosed(t *testing.T) {
 // side, is served.
 func TestHalfClosedFromTheStart(t *testing.T) {
 	h := start(t)
+	h.needsHalfClose()
 	conn := dialRaw(t, h)
 	c := &client{t: t, ledger: h.ledger, conn: &buffered{TCPConn: conn.(*net.TCPConn)}, codec: schema.JSON, asked: make(map[uint32]*protocol.Command)}
 	c.r = bufio.NewReaderSize(conn, 64<<10)
