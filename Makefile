@@ -24,10 +24,11 @@ bin/hubbub bin/loadgen: $(SOURCES)
 	@mkdir -p bin
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $@ ./$(if $(filter bin/hubbub,$@),server,loadgen)
 
-check: ## the fast inner loop: format, vet, staticcheck, unit tests; needs Go alone
+check: ## the fast inner loop: format, vet, staticcheck, builds for all systems, unit tests; needs Go alone
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$unformatted" ] || { echo "gofmt: $$unformatted"; exit 1; }
 	$(GO) vet ./...
 	$(GO) run $(STATICCHECK) ./...
+	GO=$(GO) ./scripts/cross
 	GO=$(GO) ./scripts/licenses --check
 	$(GO) test $(TESTFLAGS) -timeout 900s $(PACKAGES)
 

@@ -53,7 +53,7 @@
 // have members of, each checks its own, and a check.Union what none can know
 // alone.
 //
-// Caveats: Linux only; ws:// only (TLS ends at the proxy). One process holds at
+// Caveats: ws:// only (TLS ends at the proxy). One process holds at
 // most RLIMIT_NOFILE connections; more want more processes, see play --workers.
 // Where clients do not come back, one that the server closes is counted by its
 // code and is not expected to have the rest.

@@ -212,7 +212,7 @@ func (n *Node) engineConfig() (c netpoll.Config, err error) {
 	if loops == 0 {
 		loops = min(process.CPUs(), maxLoops)
 	}
-	// A loop that returns from epoll_wait needs a P at once, and so do the
+	// A loop that returns from its wait needs a P at once, and so do the
 	// writer, a reader and the collector beside it. (This ends the runtime's own
 	// look at the CPU quota; the loops are as many as it allowed at the start.)
 	runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), loops+2))
