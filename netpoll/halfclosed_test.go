@@ -134,7 +134,7 @@ func TestAdoptionAtTheEnd(t *testing.T) {
 		}
 		e.conns.Add(1)
 		e.heads.Add(1)
-		l.adopt(adopted{s, back})
+		l.adopt(adopted{socket: s, back: back})
 		return p
 	}
 	others := []io.Reader{socket(nil), socket(&handedBack{head: bareRequest})}

@@ -40,7 +40,7 @@ func (e *Engine) handBack(w http.ResponseWriter, r *http.Request, line requestLi
 	}
 	e.conns.Add(1)
 	e.heads.Add(1)
-	e.pick().adopt(adopted{s, &handedBack{line, requestHead(r), bytes.Clone(ahead), read.client}})
+	e.pick().adopt(adopted{socket: s, back: &handedBack{line, requestHead(r), bytes.Clone(ahead), read.client}})
 }
 
 // handedBack is what a loop has to know of a connection that it gets from the HTTP

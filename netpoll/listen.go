@@ -94,9 +94,12 @@ func (ln *listener) deal(l *Loop, s socket) {
 		return
 	}
 	ln.accepted.Add(1)
-	if to := e.pick(); to != l {
+	switch to := e.pick(); {
+	case e.receive != nil:
+		e.receive(to, s)
+	case to != l:
 		to.adopt(adopted{socket: s})
-	} else {
+	default:
 		l.add(s, false)
 	}
 }

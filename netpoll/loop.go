@@ -121,7 +121,9 @@ func (l *Loop) Post(f func()) {
 // server hands back. It is counted among the connections, and those in their handshake.
 type adopted struct {
 	socket
-	back *handedBack // nil for an accepted one
+	back  *handedBack // nil for an accepted one
+	first []byte      // what was read of that already, and
+	since uint32      // when it came, loop seconds
 }
 
 // adopt hands a socket to the loop. Any goroutine may call it.
@@ -196,8 +198,14 @@ func (l *Loop) runPosts() {
 	l.posts, l.adopts = nil, nil
 	l.mu.Unlock()
 	for _, a := range adopts {
-		if c := l.add(a.socket, a.back != nil); c != nil && a.back != nil {
+		c := l.add(a.socket, a.back != nil)
+		switch {
+		case c == nil:
+		case a.back != nil:
 			l.answerHandedBack(c, a.back)
+		case len(a.first) > 0:
+			c.since = a.since
+			l.readFirst(c, a.first)
 		}
 	}
 	for _, f := range posts {
@@ -208,6 +216,14 @@ func (l *Loop) runPosts() {
 func (l *Loop) answerHandedBack(c *Conn, b *handedBack) {
 	defer l.guard(c)
 	c.handshake(b.line, b.head, b.rest, b.client)
+}
+
+func (l *Loop) readFirst(c *Conn, b []byte) {
+	defer l.guard(c)
+	c.came(b)
+	if c.state == stateHead {
+		c.arm(false)
+	}
 }
 
 // add makes a connection of a socket that has come, for poller.add. It returns nil when

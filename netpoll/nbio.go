@@ -1,6 +1,7 @@
 package netpoll
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -19,6 +20,7 @@ import (
 var nbioEngine = engine{
 	newPoller:   newNbio,
 	newAcceptor: newNetAcceptor,
+	receive:     func(l *Loop, s socket) { l.poll.(*nbioPoller).receive(s.conn) }, //nolint:forcetypeassert // one engine makes both
 	take:        func(conn *net.TCPConn) (socket, error) { return socket{conn: conn}, nil },
 	refuse: func(s socket, answer []byte) {
 		if len(answer) > 0 {
@@ -39,7 +41,7 @@ var nbioEngine = engine{
 //     or by a timer for the ticks, comes back behind those events as one more, and with
 //     that one the turn is taken.
 //   - Until its first request is known to be for a loop, a socket is not nbio's but is
-//     read by a goroutine (head): nbio does not take a socket out of its poller except by
+//     read by goroutines (head), each of which ends with one read: nbio does not take a socket out of its poller except by
 //     closing it, and one that went to the HTTP server by way of a duplicate would go on
 //     to be told of, by a number that is somebody else's by then.
 //   - nbio keeps what a socket does not take, without a bound, and drops it on Close.
@@ -59,6 +61,9 @@ type nbioPoller struct {
 	began  atomic.Bool
 	ended  chan struct{} // closed when the loop has shut down
 	others sync.WaitGroup
+
+	mu    sync.Mutex
+	early map[*net.TCPConn]struct{} // accepted, nothing read yet; nil: the loop is shutting down
 
 	// the loop's
 	socks   []nbioSocket // by slot
@@ -96,7 +101,8 @@ func newNbio(l *Loop) (poller, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &nbioPoller{loop: l, rope: ends[1], ended: make(chan struct{}), socks: make([]nbioSocket, 1), heads: make(map[*Conn]*head)}
+	p := &nbioPoller{loop: l, rope: ends[1], ended: make(chan struct{}), socks: make([]nbioSocket, 1),
+		heads: make(map[*Conn]*head), early: make(map[*net.TCPConn]struct{})}
 	p.ticker = time.AfterFunc(time.Hour, p.wake)
 	p.ticker.Stop()
 	f := os.NewFile(uintptr(ends[0]), "bell")
@@ -235,6 +241,7 @@ func (p *nbioPoller) turn() {
 	switch {
 	case l.stopped:
 		p.done = true
+		p.forsake()
 		l.shutdown()
 		close(p.ended)
 	case l.again, len(p.unread) > 0, len(p.left) > 0:
@@ -288,9 +295,7 @@ func (p *nbioPoller) add(c *Conn, s socket, keep bool) error {
 		return p.attach(c, s.conn)
 	}
 	c.fd = int32(descriptor(s.conn))
-	h := &head{conn: s.conn}
-	p.heads[c] = h
-	p.others.Go(func() { p.readHead(c, h) }) // ends with the head, its deadline, or the loop
+	p.heads[c] = &head{conn: s.conn}
 	return nil
 }
 
@@ -328,13 +333,62 @@ func descriptor(conn syscall.Conn) int {
 	return fd
 }
 
-// readHead reads a connection that has come until its state is another.
-func (p *nbioPoller) readHead(c *Conn, h *head) {
-	b := make([]byte, 4<<10)
-	for more := true; more; {
-		n, err := h.conn.Read(b)
-		more = p.on(func() bool { return p.headCame(c, h, b[:n], err) })
+// heads' buffers, of which there are as many as connections that say what they want.
+var headBuffers = sync.Pool{New: func() any { return new([4 << 10]byte) }}
+
+// receive reads once from an accepted socket, and brings it to the loop with what came.
+func (p *nbioPoller) receive(conn *net.TCPConn) {
+	l := p.loop
+	p.mu.Lock()
+	open := p.early != nil
+	if open {
+		p.early[conn] = struct{}{}
+		p.others.Add(1)
 	}
+	p.mu.Unlock()
+	if !open {
+		l.engine.abandonSocket(socket{conn: conn})
+		return
+	}
+	since := time.Since(l.began)
+	go func() { // ends with the read, its deadline, or the loop
+		defer p.others.Done()
+		buf := headBuffers.Get().(*[4 << 10]byte) //nolint:forcetypeassert // its New
+		defer headBuffers.Put(buf)
+		_ = conn.SetReadDeadline(time.Now().Add(l.engine.cfg.HandshakeTimeout))
+		n, err := conn.Read(buf[:])
+		p.mu.Lock()
+		delete(p.early, conn)
+		p.mu.Unlock()
+		if err != nil {
+			l.stats.badHandshakes.Add(1)
+			l.engine.abandonSocket(socket{conn: conn})
+			return
+		}
+		_ = conn.SetReadDeadline(time.Time{}) // the loop sweeps
+		l.adopt(adopted{socket: socket{conn: conn}, first: bytes.Clone(buf[:n]), since: uint32(since / time.Second)})
+	}()
+}
+
+// forsake closes what receive waits for.
+func (p *nbioPoller) forsake() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for conn := range p.early {
+		_ = conn.Close()
+	}
+	p.early = nil
+}
+
+// readHead reads once more of a head.
+func (p *nbioPoller) readHead(c *Conn, h *head) {
+	p.others.Go(func() { // ends with the read, or when the connection does
+		buf := headBuffers.Get().(*[4 << 10]byte) //nolint:forcetypeassert // its New
+		defer headBuffers.Put(buf)
+		n, err := h.conn.Read(buf[:])
+		b := bytes.Clone(buf[:n])
+		p.loop.Post(func() { p.headCame(c, h, b, err) })
+	})
 }
 
 // on runs f on the loop and returns what f does; false when the loop has ended.
@@ -349,18 +403,18 @@ func (p *nbioPoller) on(f func() bool) bool {
 	}
 }
 
-// headCame returns whether the goroutine is to read on.
-func (p *nbioPoller) headCame(c *Conn, h *head, b []byte, err error) bool {
+func (p *nbioPoller) headCame(c *Conn, h *head, b []byte, err error) {
 	if p.heads[c] != h {
-		return false // it has ended
+		return // it has ended
 	}
 	defer p.loop.guard(c)
 	if len(b) == 0 || err != nil {
 		c.inputEnded(errno(err))
-		return false
+		return
 	}
-	c.came(b)
-	return p.heads[c] == h
+	if c.came(b); c.state == stateHead {
+		c.arm(false)
+	}
 }
 
 func (p *nbioPoller) keep(c *Conn) error {
@@ -431,7 +485,11 @@ func (p *nbioPoller) connected(c *Conn, h *head, conn net.Conn, err error) bool 
 }
 
 func (p *nbioPoller) arm(c *Conn, in, _ bool) {
-	if in { // events are told once: what came meanwhile has been
+	h := p.heads[c]
+	switch {
+	case h != nil && h.conn != nil:
+		p.readHead(c, h)
+	case in: // events are told once: what came meanwhile has been
 		p.unread = append(p.unread, c)
 		p.ring()
 	}

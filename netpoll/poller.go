@@ -68,6 +68,7 @@ type acceptor interface {
 type engine struct {
 	newPoller   func(*Loop) (poller, error)
 	newAcceptor func(*listener, *net.TCPListener) (acceptor, error)
+	receive     func(*Loop, socket)                // an accepted one, on any goroutine; nil: Loop.adopt
 	take        func(*net.TCPConn) (socket, error) // a socket that net opened; on an error it is closed
 	refuse      func(socket, []byte)               // writes as far as there is room, and closes
 }
