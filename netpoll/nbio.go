@@ -1,10 +1,6 @@
 package netpoll
 
 import (
-	"bytes"
-	"context"
-	"errors"
-	"io"
 	"net"
 	"os"
 	"sync"
@@ -82,12 +78,6 @@ type nbioSocket struct {
 	held int // bytes that nbio keeps
 }
 
-// head is a socket that is not nbio's yet: it connects, or its first request is read.
-type head struct {
-	conn *net.TCPConn // nil while it connects
-	stop context.CancelFunc
-}
-
 // maxHeld bounds what nbio keeps of a connection, bytes.
 const maxHeld = 64 << 10
 
@@ -140,21 +130,6 @@ func (p *nbioPoller) start() error {
 	const others = 64 << 10 // descriptors of connections have numbers behind them
 	nbio.MaxOpenFiles = min(most, p.loop.engine.cfg.MaxConns+others)
 	return p.engine.Start()
-}
-
-// socketPair is a pair of stream sockets that do not block.
-func socketPair() (ends [2]int, err error) {
-	syscall.ForkLock.RLock()
-	ends, err = unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
-	if err == nil {
-		unix.CloseOnExec(ends[0])
-		unix.CloseOnExec(ends[1])
-	}
-	syscall.ForkLock.RUnlock()
-	if err != nil {
-		return ends, os.NewSyscallError("socketpair", err)
-	}
-	return ends, os.NewSyscallError("fcntl", errors.Join(unix.SetNonblock(ends[0], true), unix.SetNonblock(ends[1], true)))
 }
 
 func (p *nbioPoller) giveUp() {
@@ -325,165 +300,6 @@ func (p *nbioPoller) attach(c *Conn, conn *net.TCPConn) error {
 	return nil
 }
 
-func descriptor(conn syscall.Conn) int {
-	fd := -1
-	if rc, err := conn.SyscallConn(); err == nil {
-		_ = rc.Control(func(s uintptr) { fd = int(s) })
-	}
-	return fd
-}
-
-// heads' buffers, of which there are as many as connections that say what they want.
-var headBuffers = sync.Pool{New: func() any { return new([4 << 10]byte) }}
-
-// receive reads once from an accepted socket, and brings it to the loop with what came.
-func (p *nbioPoller) receive(conn *net.TCPConn) {
-	l := p.loop
-	p.mu.Lock()
-	open := p.early != nil
-	if open {
-		p.early[conn] = struct{}{}
-		p.others.Add(1)
-	}
-	p.mu.Unlock()
-	if !open {
-		l.engine.abandonSocket(socket{conn: conn})
-		return
-	}
-	since := time.Since(l.began)
-	go func() { // ends with the read, its deadline, or the loop
-		defer p.others.Done()
-		buf := headBuffers.Get().(*[4 << 10]byte) //nolint:forcetypeassert // its New
-		defer headBuffers.Put(buf)
-		_ = conn.SetReadDeadline(time.Now().Add(l.engine.cfg.HandshakeTimeout))
-		n, err := conn.Read(buf[:])
-		p.mu.Lock()
-		delete(p.early, conn)
-		p.mu.Unlock()
-		if err != nil {
-			l.stats.badHandshakes.Add(1)
-			l.engine.abandonSocket(socket{conn: conn})
-			return
-		}
-		_ = conn.SetReadDeadline(time.Time{}) // the loop sweeps
-		l.adopt(adopted{socket: socket{conn: conn}, first: bytes.Clone(buf[:n]), since: uint32(since / time.Second)})
-	}()
-}
-
-// forsake closes what receive waits for.
-func (p *nbioPoller) forsake() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for conn := range p.early {
-		_ = conn.Close()
-	}
-	p.early = nil
-}
-
-// readHead reads once more of a head.
-func (p *nbioPoller) readHead(c *Conn, h *head) {
-	p.others.Go(func() { // ends with the read, or when the connection does
-		buf := headBuffers.Get().(*[4 << 10]byte) //nolint:forcetypeassert // its New
-		defer headBuffers.Put(buf)
-		n, err := h.conn.Read(buf[:])
-		b := bytes.Clone(buf[:n])
-		p.loop.Post(func() { p.headCame(c, h, b, err) })
-	})
-}
-
-// on runs f on the loop and returns what f does; false when the loop has ended.
-func (p *nbioPoller) on(f func() bool) bool {
-	answer := make(chan bool, 1)
-	p.loop.Post(func() { answer <- f() })
-	select {
-	case ok := <-answer:
-		return ok
-	case <-p.ended:
-		return false
-	}
-}
-
-func (p *nbioPoller) headCame(c *Conn, h *head, b []byte, err error) {
-	if p.heads[c] != h {
-		return // it has ended
-	}
-	defer p.loop.guard(c)
-	if len(b) == 0 || err != nil {
-		c.inputEnded(errno(err))
-		return
-	}
-	if c.came(b); c.state == stateHead {
-		c.arm(false)
-	}
-}
-
-func (p *nbioPoller) keep(c *Conn) error {
-	h := p.heads[c]
-	if h == nil {
-		return nil // it is nbio's
-	}
-	delete(p.heads, c)
-	return p.attach(c, h.conn) // closes it for its goroutine
-}
-
-// errno is the system's error in one of net's or nbio's.
-func errno(err error) syscall.Errno {
-	if err == nil {
-		return 0
-	}
-	if e, ok := err.(syscall.Errno); ok { //nolint:errorlint // the usual case, at no cost
-		return e
-	}
-	return wrappedErrno(err)
-}
-
-func wrappedErrno(err error) (e syscall.Errno) {
-	switch {
-	case errors.As(err, &e), errors.Is(err, io.EOF):
-		return e
-	}
-	return unix.EPIPE // closed already
-}
-
-func (p *nbioPoller) dial(c *Conn, d *Dial) error {
-	p.grow(c)
-	ctx, stop := context.WithCancel(context.Background())
-	h := &head{stop: stop}
-	p.heads[c] = h
-	p.others.Go(func() { // ends when connected or not, or with the connection
-		defer stop()
-		dialer := net.Dialer{KeepAlive: -1, Control: func(_, _ string, rc syscall.RawConn) error {
-			return rc.Control(func(fd uintptr) { bindLate(int(fd)) })
-		}}
-		if d.Local.IsValid() {
-			dialer.LocalAddr = net.TCPAddrFromAddrPort(d.local())
-		}
-		conn, err := dialer.DialContext(ctx, "tcp", d.Addr.String())
-		if !p.on(func() bool { return p.connected(c, h, conn, err) }) && conn != nil {
-			_ = conn.Close()
-		}
-	})
-	return nil
-}
-
-// connected returns whether the socket is nbio's, or closed.
-func (p *nbioPoller) connected(c *Conn, h *head, conn net.Conn, err error) bool {
-	if p.heads[c] != h {
-		return false
-	}
-	delete(p.heads, c)
-	defer p.loop.guard(c)
-	tcp, ok := conn.(*net.TCPConn)
-	if err == nil && ok {
-		err = p.attach(c, tcp)
-	}
-	if call := (*os.SyscallError)(nil); errors.As(err, &call) {
-		err = call // without net's words around it
-	}
-	c.dialled(err)
-	return true
-}
-
 func (p *nbioPoller) arm(c *Conn, in, _ bool) {
 	h := p.heads[c]
 	switch {
@@ -535,16 +351,6 @@ func (p *nbioPoller) write(c *Conn, b []byte) (int, bool, syscall.Errno) {
 	return n, s.held > 0, 0
 }
 
-func (p *nbioPoller) detach(c *Conn) (net.Conn, error) {
-	h := p.heads[c]
-	if h == nil {
-		return nil, errNotTCP // only heads are detached
-	}
-	delete(p.heads, c)
-	c.fd = -1
-	return h.conn, nil
-}
-
 func (p *nbioPoller) drop(c *Conn) {
 	if h := p.heads[c]; h != nil {
 		delete(p.heads, c)
@@ -562,47 +368,4 @@ func (p *nbioPoller) drop(c *Conn) {
 		}
 	}
 	*s = nbioSocket{}
-}
-
-// netAcceptor accepts on a goroutine, with package net.
-type netAcceptor struct {
-	listener *listener
-	tcp      *net.TCPListener
-	closed   chan struct{}
-	once     sync.Once
-}
-
-func newNetAcceptor(ln *listener, tcp *net.TCPListener) (acceptor, error) {
-	return &netAcceptor{listener: ln, tcp: tcp, closed: make(chan struct{})}, nil
-}
-
-func (a *netAcceptor) start() { a.listener.engine.wg.Go(a.run) } // ends by close
-
-func (a *netAcceptor) run() {
-	for {
-		conn, err := a.tcp.AcceptTCP()
-		switch {
-		case err == nil:
-			a.listener.deal(nil, socket{conn: conn})
-		case errors.Is(err, net.ErrClosed):
-			return
-		default: // out of descriptors, or memory: the backlog waits
-			a.listener.turnedAway(nil, openFiles)
-			select {
-			case <-a.closed:
-			case <-time.After(time.Second / ticksPerSecond):
-			}
-		}
-	}
-}
-
-func (a *netAcceptor) tick()       {}
-func (a *netAcceptor) ticks() bool { return false }
-
-func (a *netAcceptor) close() (err error) {
-	a.once.Do(func() {
-		close(a.closed)
-		err = a.tcp.Close()
-	})
-	return err
 }
