@@ -397,7 +397,7 @@ test('the first question has to be answered', LIMIT, async () => {
   await stranger.keyboard.press('Escape');
   await stranger.keyboard.press('Escape');
   await sleep(200);
-  assert.ok(await stranger.locator('#profile').isVisible(), 'without a name there is nothing behind the question');
+  await stranger.locator('#profile').waitFor(); // asked again: without a name there is nothing behind it
   await stranger.fill('#profile-name', ' \u202e ');
   await stranger.keyboard.press('Enter');
   assert.equal(await stranger.locator('#profile-hint').textContent(), 'A name, please.');

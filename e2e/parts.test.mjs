@@ -173,6 +173,7 @@ test('text: what is long, and how much of it is shown at first', () => {
   const long = (text) => extentOf(text).long;
   assert.ok(!long('x'.repeat(2000)) && !long('a\nb\nc'));
   assert.ok(long('\n'.repeat(50)) && long('字'.repeat(4000)) && long('😀'.repeat(2000)) && long('\u2028'.repeat(50)));
+  assert.ok(long('%'.repeat(2000)) && long('W'.repeat(2000)), 'wide ones of Latin');
   assert.equal(extentOf('字'.repeat(4000)).kept, 4000, 'what can be typed is all in the page');
   for (const text of ['a\n'.repeat(4000), '\n'.repeat(30_000), 'x'.repeat(60_000), `x${'😀'.repeat(20_000)}`, 'e' + '\u0301'.repeat(30_000)]) {
     const { kept } = extentOf(text);
