@@ -14,7 +14,7 @@ import (
 
 // engineFlag is what a process's event loops stand on.
 type engineFlag struct {
-	Engine string `help:"What the event loops stand on: epoll (Linux) or nbio (anywhere). Default: the first of these that this system has." placeholder:"NAME" env:"LOADGEN_ENGINE" json:"engine"`
+	Engine string `help:"What the event loops stand on: epoll (Linux) or nbio (Linux, macOS, FreeBSD). Default: the first of these that this system has." placeholder:"NAME" env:"LOADGEN_ENGINE" json:"engine"`
 }
 
 func (f engineFlag) check() error {

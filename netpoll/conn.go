@@ -158,12 +158,12 @@ func (c *Conn) readable() bool {
 		c.inputEnded(errno)
 		return false
 	}
-	c.came(l.buf[:n])
+	c.feed(l.buf[:n])
 	return n == len(l.buf)
 }
 
-// came takes in what was read. b is the loop's buffer, or as good, and is changed.
-func (c *Conn) came(b []byte) {
+// feed takes in what was read. b is the loop's buffer, or as good, and is changed.
+func (c *Conn) feed(b []byte) {
 	l := c.loop
 	l.stats.reads.Add(1)
 	l.stats.bytesIn.Add(uint64(len(b)))
@@ -204,7 +204,7 @@ func (c *Conn) inputEnded(errno unix.Errno) {
 		} else {
 			c.Finish()
 		}
-	case c.out == nil:
+	case c.allTaken():
 		c.end(codeAbnormal)
 	default: // the last frame has yet to leave, and no answer to it will come
 		c.mode |= modeEOF
@@ -219,7 +219,7 @@ func (c *Conn) Finish() {
 	if c.state != stateOpen {
 		return
 	}
-	if c.out == nil {
+	if c.allTaken() {
 		c.end(codeAbnormal)
 		return
 	}
@@ -329,7 +329,7 @@ func (c *Conn) end(code uint16) {
 	if c.out != nil {
 		c.release()
 	}
-	c.loop.poll.drop(c)
+	c.loop.poll.closeConn(c)
 	c.loop.engine.conns.Add(-1)
 	c.told = false // once more, to free the slot
 	c.tell()

@@ -96,8 +96,8 @@ func (c *Conn) dialled(err error) {
 	request := c.in.msg
 	c.in = nil
 	c.arm(false)
-	n, held, errno := c.write(request)
-	if errno == 0 && (n < len(request) || held) {
+	n, errno := c.write(request)
+	if errno == 0 && (n < len(request) || c.loop.poll.holds(c)) {
 		errno = unix.ENOBUFS // a new socket has room for a request
 	}
 	if errno != 0 {

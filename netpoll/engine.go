@@ -137,7 +137,7 @@ func (e *Engine) abandon() {
 		e.listen.close()
 	}
 	for _, l := range e.loops {
-		l.poll.giveUp()
+		l.poll.close()
 	}
 }
 

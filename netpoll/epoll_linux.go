@@ -39,8 +39,6 @@ type epoll struct {
 	epfd   int
 	evfd   int // eventfd that ends the wait
 	asleep atomic.Bool
-
-	gone bool // guarded by loop.mu: the descriptors are closed
 }
 
 func newEpoll(l *Loop) (poller, error) {
@@ -57,18 +55,18 @@ func newEpoll(l *Loop) (poller, error) {
 	// Edge-triggered, so that the eventfd never has to be read.
 	ev := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Fd: eventSlot}
 	if err := unix.EpollCtl(epfd, unix.EPOLL_CTL_ADD, evfd, &ev); err != nil {
-		p.giveUp()
+		p.close()
 		return nil, os.NewSyscallError("epoll_ctl", err)
 	}
 	return p, nil
 }
 
-func (p *epoll) giveUp() {
+func (p *epoll) close() {
 	p.loop.mu.Lock()
 	defer p.loop.mu.Unlock()
 	_ = unix.Close(p.evfd)
 	_ = unix.Close(p.epfd)
-	p.gone = true
+	p.loop.gone = true
 }
 
 func (p *epoll) run() {
@@ -83,7 +81,7 @@ func (p *epoll) run() {
 		l.turn()
 	}
 	l.shutdown()
-	p.giveUp()
+	p.close()
 }
 
 // wait blocks until there is something to do and returns the number of
@@ -121,7 +119,7 @@ func (p *epoll) wake() {
 	}
 	p.loop.mu.Lock()
 	defer p.loop.mu.Unlock()
-	if !p.gone { // or this would write to somebody else's descriptor
+	if !p.loop.gone { // or this would write to somebody else's descriptor
 		one := [8]byte{1}
 		_, _ = unix.Write(p.evfd, one[:]) // EAGAIN: the counter is full, so it is awake
 	}
@@ -201,10 +199,9 @@ func (p *epoll) outlivesEOF() bool { return true }
 
 func (p *epoll) read(c *Conn, b []byte) (int, syscall.Errno) { return readNow(int(c.fd), b) }
 
-func (p *epoll) write(c *Conn, b []byte) (int, bool, syscall.Errno) {
-	n, errno := writeNow(int(c.fd), b)
-	return n, false, errno
-}
+func (p *epoll) write(c *Conn, b []byte) (int, syscall.Errno) { return writeNow(int(c.fd), b) }
+
+func (p *epoll) holds(*Conn) bool { return false }
 
 func (p *epoll) detach(c *Conn) (net.Conn, error) {
 	fd := int(c.fd)
@@ -215,7 +212,7 @@ func (p *epoll) detach(c *Conn) (net.Conn, error) {
 	return net.FileConn(f)
 }
 
-func (p *epoll) drop(c *Conn) {
+func (p *epoll) closeConn(c *Conn) {
 	_ = unix.Close(int(c.fd)) // leaves the epoll set by this
 }
 
@@ -289,9 +286,7 @@ func (a *epollAcceptor) start() {
 	_, epfd := a.set()
 	slot := int32(listenSlot)
 	ev := unix.EpollEvent{Events: unix.EPOLLIN, Fd: slot}
-	if a.fd >= 0 && unix.EpollCtl(epfd, unix.EPOLL_CTL_ADD, a.fd, &ev) == nil {
-		a.paused = false
-	}
+	a.paused = a.fd >= 0 && unix.EpollCtl(epfd, unix.EPOLL_CTL_ADD, a.fd, &ev) != nil
 }
 
 func (a *epollAcceptor) ticks() bool { return a.paused }
@@ -321,7 +316,7 @@ func (a *epollAcceptor) accept() {
 			// tick, instead of waking the loop again and again.
 			_ = unix.EpollCtl(epfd, unix.EPOLL_CTL_DEL, a.fd, nil)
 			a.paused = true
-			a.listener.turnedAway(l, openFiles)
+			a.listener.turnedAway(openFiles)
 			return
 		}
 	}

@@ -19,15 +19,16 @@ import (
 	"github.com/hubbub-chat/hubbub/internal/leaks"
 )
 
-// engineUnderTest is what HUBBUB_ENGINE says, as for the server: make engines.
-var engineUnderTest = cmp.Or(os.Getenv("HUBBUB_ENGINE"), Engines()[0])
+// engineUnderTest is what HUBBUB_ENGINE says, as for the server: make engines. (Read by
+// each test, so that go test does not take the result of one engine for the other's.)
+func engineUnderTest() string { return cmp.Or(os.Getenv("HUBBUB_ENGINE"), Engines()[0]) }
 
 func TestMain(m *testing.M) { leaks.Main(m) }
 
 // newEngine is New, of the engine under test.
 func newEngine(t testing.TB, cfg Config) *Engine {
 	t.Helper()
-	cfg.Engine = engineUnderTest
+	cfg.Engine = engineUnderTest()
 	e, err := New(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -36,7 +37,7 @@ func newEngine(t testing.TB, cfg Config) *Engine {
 }
 
 // onNbio is for what is different there, and is meant to be.
-func onNbio() bool { return engineUnderTest == "nbio" }
+func onNbio() bool { return engineUnderTest() == "nbio" }
 
 // bare is a poller of sockets that nobody polls: a test moves things itself.
 type bare struct{ poller }
@@ -45,10 +46,11 @@ func (bare) keep(*Conn) error      { return nil }
 func (bare) fd(c *Conn) int        { return int(c.fd) }
 func (bare) arm(*Conn, bool, bool) {}
 func (bare) outlivesEOF() bool     { return true }
-func (bare) drop(c *Conn)          { _ = unix.Close(int(c.fd)) }
-func (bare) write(c *Conn, b []byte) (int, bool, syscall.Errno) {
+func (bare) closeConn(c *Conn)     { _ = unix.Close(int(c.fd)) }
+func (bare) holds(*Conn) bool      { return false }
+func (bare) write(c *Conn, b []byte) (int, syscall.Errno) {
 	n, err := unix.Write(int(c.fd), b)
-	return n, false, errno(err)
+	return n, errno(err)
 }
 
 // bareConn is an open connection of a loop that does not run.

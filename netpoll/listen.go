@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -86,9 +87,9 @@ func (ln *listener) deal(l *Loop, s socket) {
 		e.heads.Add(-1)
 		ln.refused.Add(1)
 		if full {
-			ln.turnedAway(l, "connections")
+			ln.turnedAway("connections")
 		} else {
-			ln.turnedAway(l, "connections without a request")
+			ln.turnedAway("connections without a request")
 		}
 		e.refuse(s, ln.full)
 		return
@@ -112,27 +113,22 @@ func (c *Conn) turnAway() bool {
 		return false
 	}
 	e.listen.refused.Add(1)
-	_, _, _ = c.write(e.listen.full) // best effort: nothing was sent, so it has room
+	_, _ = c.write(e.listen.full) // best effort: nothing was sent, so it has room
 	c.end(codeAbnormal)
-	e.listen.turnedAway(c.loop, "connections") // it is not counted any more
+	e.listen.turnedAway("connections") // it is not counted any more
 	return true
 }
 
 // openFiles is the limit that is named when descriptors have run out.
 const openFiles = "open files"
 
-// turnedAway notes that there is no room, and tells once. On the loop l, or, where that is
-// nil, on any goroutine.
-func (ln *listener) turnedAway(l *Loop, limit string) {
-	if l == nil {
-		first := ln.engine.loops[0]
-		first.Post(func() { ln.turnedAway(first, limit) })
-		return
-	}
-	ln.awayAt.Store(l.second)
+// turnedAway notes that there is no room, and tells once, on the first loop. Any
+// goroutine may call it.
+func (ln *listener) turnedAway(limit string) {
+	first := ln.engine.loops[0]
+	ln.awayAt.Store(uint32(time.Since(first.began) / time.Second))
 	if !ln.away.Swap(true) {
-		ln.engine.cfg.TurnedAway(limit)
-		ln.engine.loops[0].Wake() // it has to look when it is over
+		first.Post(func() { ln.engine.cfg.TurnedAway(limit) })
 	}
 }
 
@@ -143,7 +139,7 @@ const quietAfter = 10
 // On the first loop only.
 func (ln *listener) tick(l *Loop) {
 	ln.acceptor.tick()
-	if ln.away.Load() && int32(l.second-ln.awayAt.Load()) >= quietAfter { // loops' seconds differ a little
+	if ln.away.Load() && int32(l.second-ln.awayAt.Load()) >= quietAfter { // a turn's second may be the older one
 		ln.away.Store(false)
 		ln.engine.cfg.TurnedAway("")
 	}

@@ -205,7 +205,7 @@ func (l *Loop) runPosts() {
 			l.answerHandedBack(c, a.back)
 		case len(a.first) > 0:
 			c.since = a.since
-			l.readFirst(c, a.first)
+			l.feedHead(c, a.first)
 		}
 	}
 	for _, f := range posts {
@@ -218,9 +218,10 @@ func (l *Loop) answerHandedBack(c *Conn, b *handedBack) {
 	c.handshake(b.line, b.head, b.rest, b.client)
 }
 
-func (l *Loop) readFirst(c *Conn, b []byte) {
+// feedHead takes in what a poller's own goroutine has read, and asks for more of a head.
+func (l *Loop) feedHead(c *Conn, b []byte) {
 	defer l.guard(c)
-	c.came(b)
+	c.feed(b)
 	if c.state == stateHead {
 		c.arm(false)
 	}

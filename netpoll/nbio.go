@@ -30,16 +30,17 @@ var nbioEngine = engine{
 // nbioPoller is the poller for systems without epoll: the raw engine of
 // github.com/lesismal/nbio, which knows kqueue as well. There is one nbio.Engine with one
 // poller for each Loop, and that poller's goroutine is the loop's: nbio calls onRead on
-// it. What the package doc says of nbio is met here:
+// it. Its properties are met so:
 //
 //   - There is no call behind the events that came together, and no time-out. So a socket
 //     pair is among the sockets: a byte in it, written with the first event, or by wake,
 //     or by a timer for the ticks, comes back behind those events as one more, and with
 //     that one the turn is taken.
 //   - Until its first request is known to be for a loop, a socket is not nbio's but is
-//     read by goroutines (head), each of which ends with one read: nbio does not take a socket out of its poller except by
-//     closing it, and one that went to the HTTP server by way of a duplicate would go on
-//     to be told of, by a number that is somebody else's by then.
+//     read by goroutines, each of which ends with one read (nbio_heads.go): nbio takes no
+//     socket out of its poller but by closing it, and one that went to the HTTP server by
+//     way of a duplicate would go on to be told of, by a number that is somebody else's by
+//     then.
 //   - nbio keeps what a socket does not take, without a bound, and drops it on Close.
 //     OnWrittenSize counts it (held). While there is any, the connection is blocked as it
 //     is with epoll, so that it is at most what one write was given, and does not end.
@@ -49,17 +50,17 @@ var nbioEngine = engine{
 //     posts, and for those that nbio has closed, which still have their session.
 //   - Writev, deadlines and nbio's own accepting and dialling are not used.
 type nbioPoller struct {
-	loop   *Loop
-	engine *nbio.Engine
-	bell   *nbio.Conn // the end of the pair that is polled
-	rope   int        // the other end
-	rung   atomic.Bool
-	began  atomic.Bool
-	ended  chan struct{} // closed when the loop has shut down
-	others sync.WaitGroup
+	loop      *Loop
+	engine    *nbio.Engine
+	wakeConn  *nbio.Conn  // the end of the socket pair that is polled
+	wakeFD    int         // the other end
+	signalled atomic.Bool // a byte is in it
+	started   atomic.Bool
+	stopped   chan struct{} // closed when the loop has shut down
+	wg        sync.WaitGroup
 
-	mu    sync.Mutex
-	early map[*net.TCPConn]struct{} // accepted, nothing read yet; nil: the loop is shutting down
+	mu     sync.Mutex
+	silent map[*net.TCPConn]struct{} // accepted, nothing read yet; nil: the loop is shutting down
 
 	// the loop's
 	socks   []nbioSocket // by slot
@@ -67,7 +68,7 @@ type nbioPoller struct {
 	events  bool    // some have come since the last turn
 	writing bool    // in nbio.Conn.Write, of whose bytes OnWrittenSize is told as well
 	unread  []*Conn // of which more may be read
-	left    []*Conn // all that was held for them has left
+	drained []*Conn // of whom nothing is held any more
 	ticker  *time.Timer
 	done    bool
 }
@@ -91,15 +92,15 @@ func newNbio(l *Loop) (poller, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &nbioPoller{loop: l, rope: ends[1], ended: make(chan struct{}), socks: make([]nbioSocket, 1),
-		heads: make(map[*Conn]*head), early: make(map[*net.TCPConn]struct{})}
+	p := &nbioPoller{loop: l, wakeFD: ends[1], stopped: make(chan struct{}), socks: make([]nbioSocket, 1),
+		heads: make(map[*Conn]*head), silent: make(map[*net.TCPConn]struct{})}
 	p.ticker = time.AfterFunc(time.Hour, p.wake)
 	p.ticker.Stop()
-	f := os.NewFile(uintptr(ends[0]), "bell")
-	bell, err := net.FileConn(f)
+	f := os.NewFile(uintptr(ends[0]), "wake")
+	wake, err := net.FileConn(f)
 	_ = f.Close() // FileConn has its own
 	if err != nil {
-		_ = unix.Close(p.rope)
+		_ = unix.Close(p.wakeFD)
 		return nil, err
 	}
 	p.engine = nbio.NewEngine(nbio.Config{Name: "hubbub", NPoller: 1, EpollMod: nbio.EPOLLET, ReadBufferSize: 1})
@@ -107,13 +108,13 @@ func newNbio(l *Loop) (poller, error) {
 	p.engine.OnWrittenSize(p.onWritten)
 	p.engine.OnClose(p.onClose)
 	if err := p.start(); err != nil {
-		_ = bell.Close()
-		_ = unix.Close(p.rope)
+		_ = wake.Close()
+		_ = unix.Close(p.wakeFD)
 		return nil, err
 	}
-	if p.bell, err = p.engine.AddConn(bell); err != nil {
-		_ = bell.Close()
-		p.giveUp()
+	if p.wakeConn, err = p.engine.AddConn(wake); err != nil {
+		_ = wake.Close()
+		p.close()
 		return nil, err
 	}
 	return p, nil
@@ -132,44 +133,42 @@ func (p *nbioPoller) start() error {
 	return p.engine.Start()
 }
 
-func (p *nbioPoller) giveUp() {
+func (p *nbioPoller) close() {
 	p.engine.Stop()
 	p.loop.mu.Lock()
 	defer p.loop.mu.Unlock()
 	p.loop.gone = true
-	_ = unix.Close(p.rope)
+	_ = unix.Close(p.wakeFD)
 }
 
 func (p *nbioPoller) run() {
-	p.began.Store(true)
-	p.ring()
-	<-p.ended
+	p.started.Store(true)
+	p.wake()
+	<-p.stopped
 	p.ticker.Stop()
-	p.others.Wait() // they are told by ended
-	p.giveUp()
+	p.wg.Wait() // they are told by ended
+	p.close()
 }
 
-func (p *nbioPoller) wake() { p.ring() }
-
-// ring puts a byte into the pair, unless there is one.
-func (p *nbioPoller) ring() {
-	if p.rung.Swap(true) {
+// wake puts a byte into the pair, unless there is one.
+func (p *nbioPoller) wake() {
+	if p.signalled.Swap(true) {
 		return
 	}
 	p.loop.mu.Lock()
 	defer p.loop.mu.Unlock()
 	if !p.loop.gone { // or this would write to somebody else's descriptor
-		_, _ = unix.Write(p.rope, []byte{1}) // there is room for one
+		_, _ = unix.Write(p.wakeFD, []byte{1}) // there is room for one
 	}
 }
 
 // onRead is nbio's event: there is something to be read, or an end.
 func (p *nbioPoller) onRead(conn *nbio.Conn) {
-	if !p.began.Load() || conn == p.bell { // until it has begun there is no other
+	if !p.started.Load() || conn == p.wakeConn { // until it has begun there is no other
 		var b [16]byte
-		_, _ = conn.Read(b[:]) // all that ring has written
-		p.rung.Store(false)
-		if p.began.Load() && !p.done {
+		_, _ = conn.Read(b[:]) // all that wake has written
+		p.signalled.Store(false)
+		if p.started.Load() && !p.done {
 			p.turn()
 		}
 		return
@@ -177,7 +176,7 @@ func (p *nbioPoller) onRead(conn *nbio.Conn) {
 	if c, _ := conn.Session().(*Conn); c != nil && !p.done {
 		p.begin()
 		p.serve(c)
-		p.ring()
+		p.wake()
 	}
 }
 
@@ -203,8 +202,8 @@ func (p *nbioPoller) serve(c *Conn) {
 func (p *nbioPoller) turn() {
 	l := p.loop
 	p.begin()
-	for _, c := range p.take(&p.left) {
-		if c.state != stateDone && c.blocked && p.socks[c.slot].held == 0 {
+	for _, c := range p.take(&p.drained) {
+		if c.state != stateDone && c.blocked && !p.holds(c) {
 			p.writable(c)
 		}
 	}
@@ -216,11 +215,11 @@ func (p *nbioPoller) turn() {
 	switch {
 	case l.stopped:
 		p.done = true
-		p.forsake()
+		p.closeSilent()
 		l.shutdown()
-		close(p.ended)
-	case l.again, len(p.unread) > 0, len(p.left) > 0:
-		p.ring()
+		close(p.stopped)
+	case l.again, len(p.unread) > 0, len(p.drained) > 0:
+		p.wake()
 	case l.sweeping():
 		p.ticker.Reset(max(time.Millisecond, time.Until(l.tickAt)))
 	}
@@ -247,8 +246,8 @@ func (p *nbioPoller) onWritten(conn *nbio.Conn, _ []byte, n int) {
 	s := &p.socks[c.slot]
 	s.held -= n
 	if s.held == 0 && !p.writing {
-		p.left = append(p.left, c)
-		p.ring()
+		p.drained = append(p.drained, c)
+		p.wake()
 	}
 }
 
@@ -307,7 +306,7 @@ func (p *nbioPoller) arm(c *Conn, in, _ bool) {
 		p.readHead(c, h)
 	case in: // events are told once: what came meanwhile has been
 		p.unread = append(p.unread, c)
-		p.ring()
+		p.wake()
 	}
 }
 
@@ -331,10 +330,10 @@ func (p *nbioPoller) read(c *Conn, b []byte) (int, syscall.Errno) {
 	return n, errno(err)
 }
 
-func (p *nbioPoller) write(c *Conn, b []byte) (int, bool, syscall.Errno) {
+func (p *nbioPoller) write(c *Conn, b []byte) (int, syscall.Errno) {
 	s := &p.socks[c.slot]
 	if s.conn == nil {
-		return 0, false, unix.ENOTCONN
+		return 0, unix.ENOTCONN
 	}
 	n := 0
 	for n < len(b) && s.held == 0 {
@@ -344,14 +343,16 @@ func (p *nbioPoller) write(c *Conn, b []byte) (int, bool, syscall.Errno) {
 		_, err := s.conn.Write(piece)
 		p.writing = false
 		if err != nil {
-			return 0, false, errno(err)
+			return 0, errno(err)
 		}
 		n += len(piece)
 	}
-	return n, s.held > 0, 0
+	return n, 0
 }
 
-func (p *nbioPoller) drop(c *Conn) {
+func (p *nbioPoller) holds(c *Conn) bool { return p.socks[c.slot].held > 0 }
+
+func (p *nbioPoller) closeConn(c *Conn) {
 	if h := p.heads[c]; h != nil {
 		delete(p.heads, c)
 		if h.conn != nil {

@@ -37,7 +37,7 @@ func (a *netAcceptor) run() {
 		case errors.Is(err, net.ErrClosed):
 			return
 		default: // out of descriptors, or memory: the backlog waits
-			a.listener.turnedAway(nil, openFiles)
+			a.listener.turnedAway(openFiles)
 			select {
 			case <-a.closed:
 			case <-time.After(time.Second / ticksPerSecond):
@@ -70,10 +70,10 @@ var headBuffers = sync.Pool{New: func() any { return new([4 << 10]byte) }}
 func (p *nbioPoller) receive(conn *net.TCPConn) {
 	l := p.loop
 	p.mu.Lock()
-	open := p.early != nil
+	open := p.silent != nil
 	if open {
-		p.early[conn] = struct{}{}
-		p.others.Add(1)
+		p.silent[conn] = struct{}{}
+		p.wg.Add(1)
 	}
 	p.mu.Unlock()
 	if !open {
@@ -82,13 +82,13 @@ func (p *nbioPoller) receive(conn *net.TCPConn) {
 	}
 	since := time.Since(l.began)
 	go func() { // ends with the read, its deadline, or the loop
-		defer p.others.Done()
+		defer p.wg.Done()
 		buf := headBuffers.Get().(*[4 << 10]byte) //nolint:forcetypeassert // its New
 		defer headBuffers.Put(buf)
 		_ = conn.SetReadDeadline(time.Now().Add(l.engine.cfg.HandshakeTimeout))
 		n, err := conn.Read(buf[:])
 		p.mu.Lock()
-		delete(p.early, conn)
+		delete(p.silent, conn)
 		p.mu.Unlock()
 		if err != nil {
 			l.stats.badHandshakes.Add(1)
@@ -100,50 +100,46 @@ func (p *nbioPoller) receive(conn *net.TCPConn) {
 	}()
 }
 
-// forsake closes what receive waits for.
-func (p *nbioPoller) forsake() {
+// closeSilent closes what receive waits for.
+func (p *nbioPoller) closeSilent() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for conn := range p.early {
+	for conn := range p.silent {
 		_ = conn.Close()
 	}
-	p.early = nil
+	p.silent = nil
 }
 
 // readHead reads once more of a head.
 func (p *nbioPoller) readHead(c *Conn, h *head) {
-	p.others.Go(func() { // ends with the read, or when the connection does
+	p.wg.Go(func() { // ends with the read, or when the connection does
 		buf := headBuffers.Get().(*[4 << 10]byte) //nolint:forcetypeassert // its New
 		defer headBuffers.Put(buf)
 		n, err := h.conn.Read(buf[:])
 		b := bytes.Clone(buf[:n])
-		p.loop.Post(func() { p.headCame(c, h, b, err) })
+		p.loop.Post(func() { p.headRead(c, h, b, err) })
 	})
 }
 
-// on runs f on the loop and returns what f does; false when the loop has ended.
-func (p *nbioPoller) on(f func() bool) bool {
+// call runs f on the loop and returns what f does; false when the loop has ended.
+func (p *nbioPoller) call(f func() bool) bool {
 	answer := make(chan bool, 1)
 	p.loop.Post(func() { answer <- f() })
 	select {
 	case ok := <-answer:
 		return ok
-	case <-p.ended:
+	case <-p.stopped:
 		return false
 	}
 }
 
-func (p *nbioPoller) headCame(c *Conn, h *head, b []byte, err error) {
-	if p.heads[c] != h {
-		return // it has ended
-	}
-	defer p.loop.guard(c)
-	if len(b) == 0 || err != nil {
+func (p *nbioPoller) headRead(c *Conn, h *head, b []byte, err error) {
+	switch {
+	case p.heads[c] != h: // it has ended
+	case err != nil:
 		c.inputEnded(errno(err))
-		return
-	}
-	if c.came(b); c.state == stateHead {
-		c.arm(false)
+	default:
+		p.loop.feedHead(c, b)
 	}
 }
 
@@ -152,7 +148,7 @@ func (p *nbioPoller) dial(c *Conn, d *Dial) error {
 	ctx, stop := context.WithCancel(context.Background())
 	h := &head{stop: stop}
 	p.heads[c] = h
-	p.others.Go(func() { // ends when connected or not, or with the connection
+	p.wg.Go(func() { // ends when connected or not, or with the connection
 		defer stop()
 		dialer := net.Dialer{KeepAlive: -1, Control: func(_, _ string, rc syscall.RawConn) error {
 			return rc.Control(func(fd uintptr) { bindLate(int(fd)) })
@@ -161,7 +157,7 @@ func (p *nbioPoller) dial(c *Conn, d *Dial) error {
 			dialer.LocalAddr = net.TCPAddrFromAddrPort(d.local())
 		}
 		conn, err := dialer.DialContext(ctx, "tcp", d.Addr.String())
-		if !p.on(func() bool { return p.connected(c, h, conn, err) }) && conn != nil {
+		if !p.call(func() bool { return p.connected(c, h, conn, err) }) && conn != nil {
 			_ = conn.Close()
 		}
 	})

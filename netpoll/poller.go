@@ -20,14 +20,14 @@ type poller interface {
 	run()
 	// wake makes it take a turn, soon. Any goroutine may call it.
 	wake()
-	// giveUp closes what New has opened, of a loop that never runs.
-	giveUp()
+	// close closes what New has opened, of a loop that never runs.
+	close()
 
 	// add makes s the connection's socket and begins to tell what happens to it. Unless
 	// keep is called, or is true here, it may yet be detached, and is not written to. On
 	// an error the socket is closed.
 	add(c *Conn, s socket, keep bool) error
-	keep(c *Conn) error
+	keep(*Conn) error
 	// dial begins to connect; Conn.dialled follows. An error says that there is nothing
 	// to try with, and closes what was opened.
 	dial(c *Conn, d *Dial) error
@@ -37,16 +37,18 @@ type poller interface {
 	fd(c *Conn) int
 	// read is read(2), with EAGAIN and EINTR.
 	read(c *Conn, b []byte) (int, syscall.Errno)
-	// write is write(2), of at least a byte. held says that what it took has not all
-	// left yet, and that Conn.writable follows when it has.
-	write(c *Conn, b []byte) (n int, held bool, errno syscall.Errno)
+	// write is write(2), of at least a byte.
+	write(c *Conn, b []byte) (int, syscall.Errno)
+	// holds says whether the socket has yet to take some of what write took.
+	// Conn.writable follows when it has; before, a connection is not to end in peace.
+	holds(c *Conn) bool
 	// outlivesEOF says whether a connection can still be written to when its peer has
 	// ended the other direction.
 	outlivesEOF() bool
 	// detach makes a net.Conn of the socket, which is the connection's no longer.
 	detach(c *Conn) (net.Conn, error)
-	// drop closes the socket, if it is still there.
-	drop(c *Conn)
+	// closeConn closes the socket, if it is still there.
+	closeConn(c *Conn)
 }
 
 // socket is one that no poller has yet. An engine has them in one of the two forms.

@@ -112,7 +112,7 @@ func (c *Conn) violated(cl Close) {
 	if c.state == stateClosing {
 		// Its close frame will not be found any more; ours may still be on
 		// its way, and would be lost if the socket were closed now.
-		if c.state = stateDeaf; c.out == nil {
+		if c.state = stateDeaf; c.allTaken() {
 			c.flushed()
 		}
 		return
@@ -251,7 +251,7 @@ func (c *Conn) control(op ws.OpCode, payload []byte) {
 // peerClosed answers a close frame, or takes it as the answer to ours.
 func (c *Conn) peerClosed(payload []byte) {
 	if c.state == stateClosing {
-		if c.state = stateParting; c.out == nil {
+		if c.state = stateParting; c.allTaken() {
 			c.end(c.code)
 		}
 		return

@@ -117,14 +117,14 @@ func (c *Conn) Send(frames []byte) int {
 			return len(frames)
 		}
 	}
-	n, held, err := c.write(frames)
+	n, err := c.write(frames)
 	if err != 0 {
 		c.failed(os.NewSyscallError("write", err))
 		c.end(codeAbnormal)
 		return len(frames)
 	}
 	if n == len(frames) {
-		if held {
+		if c.loop.poll.holds(c) {
 			c.block()
 		}
 		return n
@@ -147,17 +147,17 @@ func (c *Conn) Cork() {
 }
 
 // write is poller.write without EAGAIN and EINTR, which are zero bytes.
-func (c *Conn) write(b []byte) (n int, held bool, errno syscall.Errno) {
-	n, held, errno = c.loop.poll.write(c, b)
+func (c *Conn) write(b []byte) (int, syscall.Errno) {
+	n, errno := c.loop.poll.write(c, b)
 	switch errno {
 	case 0:
 		c.loop.stats.bytesOut.Add(uint64(n))
 		c.loop.stats.writes.Add(1)
-		return n, held, 0
+		return n, 0
 	case unix.EAGAIN, unix.EINTR:
-		return 0, false, 0
+		return 0, 0
 	}
-	return 0, false, errno
+	return 0, errno
 }
 
 // flush writes what is queued.
@@ -175,6 +175,9 @@ func (c *Conn) flush() {
 	}
 }
 
+// allTaken reports whether the socket has all that was to be written.
+func (c *Conn) allTaken() bool { return c.out == nil && !c.loop.poll.holds(c) }
+
 type pushed uint8
 
 const (
@@ -185,11 +188,14 @@ const (
 
 // push writes what is queued as far as the socket takes it.
 func (c *Conn) push() pushed {
-	if c.out == nil {
+	if c.allTaken() {
 		return pushedAll
 	}
+	if c.out == nil {
+		return pushedPart
+	}
 	if b := c.out.rest(); len(b) > 0 {
-		n, held, err := c.write(b)
+		n, err := c.write(b)
 		if err != 0 {
 			c.failed(os.NewSyscallError("write", err))
 			c.end(codeAbnormal)
@@ -199,12 +205,11 @@ func (c *Conn) push() pushed {
 			c.out.compact()
 			return pushedPart
 		}
-		if held {
-			c.release()
-			return pushedPart
-		}
 	}
 	c.release()
+	if c.loop.poll.holds(c) {
+		return pushedPart
+	}
 	return pushedAll
 }
 

@@ -55,7 +55,7 @@ type serveCmd struct {
 	NoSink   bool   `help:"Do not write what is in Kafka to MySQL in this process: 'hubbub sink' processes do."`
 
 	Loops     int           `default:"0" placeholder:"N" help:"Event loops; 0 stands for one a CPU, within the CPU quota of the container. Default: ${default}."`
-	Engine    string        `default:"" placeholder:"NAME" help:"What the event loops stand on: epoll (Linux) or nbio (anywhere; twice the memory). Empty: the first of these that this system has."`
+	Engine    string        `default:"" placeholder:"NAME" help:"What the event loops stand on: epoll (Linux) or nbio (Linux, macOS, FreeBSD; three times the memory of a silent connection). Empty: the first of these that this system has."`
 	MaxConns  int           `default:"0" placeholder:"N" help:"Connections at once; above it WebSockets are answered 503, health checks and scrapes as ever. 0 stands for what the limit of open files allows; more than that is refused. Default: ${default}."`
 	MaxHead   int           `default:"16384" placeholder:"BYTES" help:"Largest head of a request, cookies and all, in bytes; above it 431. nginx.conf has its own limit, large_client_header_buffers. Default: ${default}."`
 	MaxSize   int           `default:"65536" placeholder:"BYTES" help:"Largest frame or message of a client, in bytes. Default: ${default}."`

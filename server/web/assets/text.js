@@ -64,7 +64,7 @@ function link(address) {
 }
 
 const COLUMNS = 80; // of a line, about
-const WIDE = '%&@MWmw—…‰';
+const WIDE = '%&@MWmw—…‰'; // of Latin, what nearly fills a square
 const LONG = 40; // lines, about, above which a message is shown in part
 const HUGE = 400; // and above which all of it scrolls within
 const KEPT = 6000; // characters that the part has at most: what can be typed is all there
@@ -85,8 +85,7 @@ export function extentOf(text) {
       breaks += 1;
       if (breaks === KEPT_LINES) kept = Math.min(kept, i);
     } else {
-      // Ideographs are wide, the two halves of an emoji, and of Latin what nearly fills a square.
-      column += code >= 0x2e80 || WIDE.includes(text[i]) ? 2 : 1;
+      column += code >= 0x2e80 || WIDE.includes(text[i]) ? 2 : 1; // ideographs are wide, and so are the two halves of an emoji
       if (column >= COLUMNS) {
         lines += 1;
         column = 0;
